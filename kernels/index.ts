@@ -1,0 +1,13 @@
+/**
+ * The hot loops of Starling and the shared memory they work in.
+ *
+ * @example
+ * const vectors = SharedVectors.create({ theta: { type: 'float32', length: 1_000_000 } })
+ * const kernels = loadKernels(vectors)
+ * kernels.scale(vectors.float32('theta'), 0.5)
+ */
+export { KernelError } from './errors.ts'
+export { loadKernels } from './simd.ts'
+export { twins } from './twins.ts'
+export * from './types.ts'
+export { SharedVectors, type VectorEntry, type VectorsHandle } from './vectors.ts'

@@ -1,0 +1,135 @@
+import { checkCode, checkLengths, checkRows, notFinite } from './checks.ts'
+import { adamwConstants, LARGEST_FLOAT32, SMALLEST_MAGNITUDE } from './constants.ts'
+import { INT8_BLOCK, type Kernels } from './types.ts'
+
+const f = Math.fround
+
+/** Rounds to the nearest integer, ties to even, as SIMD `nearest` does. */
+function nearest(x: number): number {
+  const down = Math.floor(x)
+  const rest = x - down
+  if (rest < 0.5) return down
+  if (rest > 0.5) return down + 1
+  return down % 2 === 0 ? down : down + 1
+}
+
+/** Four double-precision sums, lane k taking the elements numbered k modulo 4, joined as (0+2)+(1+3); then the tail. */
+function laneSum(length: number, term: (i: number) => number): number {
+  const lanes = [0, 0, 0, 0] as [number, number, number, number]
+  const vectorized = length - (length % 4)
+  for (let i = 0; i < vectorized; i++) lanes[(i % 4) as 0 | 1 | 2 | 3] += term(i)
+  let sum = lanes[0] + lanes[2] + (lanes[1] + lanes[3])
+  for (let i = vectorized; i < length; i++) sum += term(i)
+  return sum
+}
+
+/**
+ * The kernels in plain TypeScript: every operation rounded to single precision on its own, in the order of kernels/assembly. They say what
+ * the SIMD kernels must compute, to the bit, and work on any typed array, shared or not.
+ *
+ * Rounding a double-precision result of +, -, *, / or sqrt on single-precision operands to single precision gives the correctly rounded
+ * single-precision result (Figueroa 1995), which is why `Math.fround` around each operation is enough.
+ */
+export const twins: Kernels = {
+  kind: 'twin',
+
+  adamw(theta, gradient, m, v, options) {
+    checkLengths('adamw', { theta, gradient, m, v })
+    const c = adamwConstants(options)
+    for (let i = 0; i < theta.length; i++) {
+      const g = f(gradient[i]! * c.gradientScale)
+      const mi = f(f(c.beta1 * m[i]!) + f(c.oneMinusBeta1 * g))
+      const vi = f(f(c.beta2 * v[i]!) + f(f(c.oneMinusBeta2 * g) * g))
+      m[i] = mi
+      v[i] = vi
+      const denominator = f(f(Math.sqrt(f(vi * c.correction2))) + c.epsilon)
+      const update = f(f(f(mi * c.correction1) * c.learningRate) / denominator)
+      theta[i] = f(f(theta[i]! * c.keep) - update)
+    }
+  },
+
+  sgd(theta, gradient, velocity, options) {
+    checkLengths('sgd', { theta, gradient, velocity })
+    const scale = f(options.gradientScale)
+    const momentum = f(options.momentum)
+    const decay = f(options.weightDecay)
+    const rate = f(options.learningRate)
+    for (let i = 0; i < theta.length; i++) {
+      const t = theta[i]!
+      const g = f(f(gradient[i]! * scale) + f(decay * t))
+      const u = f(f(momentum * velocity[i]!) + g)
+      velocity[i] = u
+      theta[i] = f(t - f(rate * u))
+    }
+  },
+
+  axpy(y, a, x) {
+    checkLengths('axpy', { y, x })
+    const factor = f(a)
+    for (let i = 0; i < y.length; i++) y[i] = f(y[i]! + f(factor * x[i]!))
+  },
+
+  scale(x, a) {
+    const factor = f(a)
+    for (let i = 0; i < x.length; i++) x[i] = f(x[i]! * factor)
+  },
+
+  sumSquares(x) {
+    return laneSum(x.length, (i) => x[i]! * x[i]!)
+  },
+
+  squaredDistance(a, b) {
+    checkLengths('squaredDistance', { a, b })
+    return laneSum(a.length, (i) => {
+      const difference = f(a[i]! - b[i]!)
+      return difference * difference
+    })
+  },
+
+  allFinite(x) {
+    for (let i = 0; i < x.length; i++) if (!Number.isFinite(x[i]!)) return false
+    return true
+  },
+
+  encodeInt8(x, codes, scales) {
+    checkCode('encodeInt8', x, codes, scales)
+    for (let block = 0; block < scales.length; block++) {
+      const start = block * INT8_BLOCK
+      const end = Math.min(start + INT8_BLOCK, x.length)
+      let largest = 0
+      for (let i = start; i < end; i++) largest = Math.max(largest, Math.abs(x[i]!))
+      if (!(largest <= LARGEST_FLOAT32)) throw notFinite('encodeInt8', block)
+      const small = largest < SMALLEST_MAGNITUDE
+      const inverse = small ? 0 : f(127 / largest)
+      scales[block] = small ? 0 : f(largest / 127)
+      for (let i = start; i < end; i++) codes[i] = nearest(f(x[i]! * inverse))
+    }
+  },
+
+  decodeInt8(codes, scales, out) {
+    checkCode('decodeInt8', out, codes, scales)
+    for (let i = 0; i < out.length; i++) out[i] = f(codes[i]! * scales[Math.floor(i / INT8_BLOCK)]!)
+  },
+
+  heavyBall(phi, delta, theta, own, partner, options) {
+    checkLengths('heavyBall', { phi, delta, theta, own, partner })
+    const alpha = f(options.alpha)
+    const beta = f(options.beta)
+    for (let i = 0; i < phi.length; i++) {
+      const mean = f(f(own[i]! + partner[i]!) * 0.5)
+      const d = f(f(alpha * delta[i]!) + f(beta * f(mean - phi[i]!)))
+      const next = f(phi[i]! + d)
+      delta[i] = d
+      phi[i] = next
+      theta[i] = next
+    }
+  },
+
+  scatterAddRows(table, ids, rows, width) {
+    checkRows(table, ids, rows, width)
+    for (let r = 0; r < ids.length; r++) {
+      const target = ids[r]! * width
+      for (let k = 0; k < width; k++) table[target + k] = f(table[target + k]! + rows[r * width + k]!)
+    }
+  },
+}
