@@ -1,0 +1,5 @@
+export { type DataFacts, dataFacts } from './facts.ts'
+export { inspectImages, inspectText, type OpenDatasetOptions, openDataset } from './open.ts'
+export type { ShardIdentity } from './shards.ts'
+export { type DataFile, type DataInput, type DataSpec, dataSchema, OPEN_PARTS, type ShardSpec } from './spec.ts'
+export { generateStories, storyEntropyBound } from './stories/generate.ts'

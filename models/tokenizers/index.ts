@@ -1,0 +1,1 @@
+export { byteTokenizer } from './bytes.ts'

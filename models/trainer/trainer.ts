@@ -1,0 +1,256 @@
+import { architectureOf, layoutOf, tensorsOf } from '../architectures/index.ts'
+import { ModelError } from '../errors.ts'
+import { generateText } from '../generate/index.ts'
+import { FlatGradient, Graph, Parameters, type Primitives, primitivesOf } from '../ops/index.ts'
+import { createOptimizer, decayRanges, learningRateAt, type Optimizer } from '../optimizers/index.ts'
+import { createGenerator } from '../random.ts'
+import type { Batch, EvaluationReport, GenerateOptions, Layout, StepReport } from '../types.ts'
+import { defaultMicrobatch, sampleCount, splitBatch } from './microbatch.ts'
+import type { NamedVectors, Trainer, TrainerOptions } from './types.ts'
+
+/** Local training; see {@link Trainer}. */
+export class LocalTrainer implements Trainer {
+  readonly layout: Layout
+  stepNumber = 0
+  private readonly options: TrainerOptions
+  private readonly math: Primitives
+  private readonly optimizer: Optimizer
+  private readonly gradients: FlatGradient
+  private readonly vectors: NamedVectors
+  private readonly microbatch: number
+  /** One set of tensors per vector that was ever asked for: 'theta' and the few candidates of a strategy. */
+  private readonly parameters = new Map<string, Parameters>()
+
+  /** @param math the engine's primitives, or a wrapping of them that measures */
+  constructor(options: TrainerOptions, math: Primitives = primitivesOf(options.engine)) {
+    const { kernels, model, training, vectors } = options
+    this.options = options
+    this.layout = layoutOf(model)
+    this.vectors = vectors
+    for (const name of ['theta', 'gradient']) this.vector(name)
+    this.math = math
+    this.microbatch = training.microbatch ?? Math.min(training.batch, defaultMicrobatch(options.dataset))
+    this.gradients = new FlatGradient(this.math, this.layout, vectors.float32('gradient'))
+    this.optimizer = createOptimizer(
+      training.optimizer,
+      kernels,
+      (name) => this.vector(name),
+      decayRanges(this.layout, tensorsOf(model)),
+    )
+  }
+
+  step(): StepReport {
+    const begin = performance.now()
+    const { training, kernels } = this.options
+    const { clip = 1 } = training
+    const loss = this.gradient(this.stepNumber)
+    const gradient = this.vectors.float32('gradient')
+    const gradientNorm = Math.sqrt(kernels.sumSquares(gradient))
+    if (!Number.isFinite(gradientNorm)) this.refuse(this.firstBad(gradient))
+    const learningRate = learningRateAt(training, this.stepNumber)
+    const gradientScale = clip > 0 && gradientNorm > clip ? clip / gradientNorm : 1
+    this.stepNumber++
+    this.optimizer.apply(this.stepNumber, learningRate, gradientScale)
+    return {
+      step: this.stepNumber,
+      loss,
+      gradientNorm,
+      learningRate,
+      samples: this.samplesPerStep,
+      milliseconds: performance.now() - begin,
+    }
+  }
+
+  gradient(batchNumber: number): number {
+    const { dataset, training } = this.options
+    const batch = dataset.batch(batchNumber, training.batch)
+    const samples = sampleCount(batch)
+    this.samplesPerStep = samples
+    this.gradients.clear()
+    let total = 0
+    for (const part of splitBatch(batch, this.microbatch)) {
+      total += this.withoutLeak(() => this.forwardBackward(part, 1 / samples))
+    }
+    const loss = total / samples
+    if (!Number.isFinite(loss)) this.refuse('loss')
+    return loss
+  }
+
+  lossAt(vector: string, batchNumber: number): number {
+    const { dataset, training } = this.options
+    const batch = dataset.batch(batchNumber, training.batch)
+    let total = 0
+    for (const part of splitBatch(batch, this.microbatch)) total += this.forward(vector, part).total
+    return total / sampleCount(batch)
+  }
+
+  evaluate(vector = 'theta', maxRows = Number.POSITIVE_INFINITY): EvaluationReport {
+    const begin = performance.now()
+    const { dataset } = this.options
+    let total = 0
+    let right = 0
+    let samples = 0
+    let rows = 0
+    for (const batch of dataset.validation(this.microbatch)) {
+      const [part] = splitBatch(batch, maxRows - rows)
+      if (part === undefined) break
+      const result = this.forward(vector, part)
+      total += result.total
+      right += result.right
+      samples += sampleCount(part)
+      rows += part.rows
+      if (rows >= maxRows) break
+    }
+    return {
+      step: this.stepNumber,
+      loss: total / samples,
+      ...(dataset.kind === 'image' ? { accuracy: right / samples } : {}),
+      samples,
+      milliseconds: performance.now() - begin,
+    }
+  }
+
+  generate(options: GenerateOptions): string {
+    const { dataset, model, seed = 0 } = this.options
+    if (model.architecture !== 'decoder' || dataset.tokenizer === undefined) {
+      throw new ModelError('not-a-text-model', `a ${model.architecture} does not write text`, {
+        architecture: model.architecture,
+      })
+    }
+    const { context } = model
+    const random = createGenerator(options.seed, `generate ${seed}`)
+    return generateText(options, dataset.tokenizer, context, random, (tokens) => {
+      // Padded to the full context: later tokens do not change earlier logits, and one shape needs one set of tables.
+      const inputs = new Int32Array(context)
+      inputs.set(tokens)
+      const row = tokens.length - 1
+      return this.logits('theta', { kind: 'text', rows: 1, context, inputs, targets: inputs }, (values, classes) =>
+        values.slice(row * classes, (row + 1) * classes),
+      )
+    })
+  }
+
+  dispose(): void {
+    for (const parameters of this.parameters.values()) parameters.dispose()
+    this.parameters.clear()
+    this.math.dispose()
+  }
+
+  /** Tensor operations executed since the trainer was made. */
+  get operations(): number {
+    return this.math.operations
+  }
+
+  private samplesPerStep = 0
+
+  /** Adds one part's gradient, times `weight`, to the sum; returns the sum of its losses. */
+  private forwardBackward(part: Batch, weight: number): number {
+    const graph = new Graph(this.math, this.tensors('theta'), this.gradients)
+    const logits = architectureOf(this.options.model).logits(graph, this.options.model, part)
+    const { losses, gradient } = this.math.crossEntropy(logits.tensor, labelsOf(part))
+    const factor = this.math.constant(`factor ${weight}`, () => this.math.float(Float32Array.of(weight), []))
+    graph.backward(logits, this.math.multiply(gradient, factor))
+    gradient.dispose()
+    return sum(losses)
+  }
+
+  /** Sum of the losses, and how many samples have their label as the largest logit (images only). */
+  private forward(vector: string, part: Batch): { total: number; right: number } {
+    return this.withoutLeak(() => {
+      const graph = new Graph(this.math, this.tensors(vector))
+      const logits = architectureOf(this.options.model).logits(graph, this.options.model, part)
+      const labels = labelsOf(part)
+      const { losses, gradient } = this.math.crossEntropy(logits.tensor, labels)
+      gradient.dispose()
+      const right = part.kind === 'image' ? countRight(this.math.read(logits.tensor), labels) : 0
+      graph.dispose()
+      return { total: sum(losses), right }
+    })
+  }
+
+  private logits<Result>(vector: string, batch: Batch, use: (values: Float32Array, classes: number) => Result): Result {
+    return this.withoutLeak(() => {
+      const graph = new Graph(this.math, this.tensors(vector))
+      const logits = architectureOf(this.options.model).logits(graph, this.options.model, batch)
+      const result = use(this.math.read(logits.tensor), logits.tensor.shape.at(-1) as number)
+      graph.dispose()
+      return result
+    })
+  }
+
+  private tensors(vector: string): Parameters {
+    let parameters = this.parameters.get(vector)
+    if (parameters === undefined) {
+      parameters = new Parameters(this.math, this.layout, this.vector(vector))
+      this.parameters.set(vector, parameters)
+    } else {
+      parameters.refresh()
+    }
+    return parameters
+  }
+
+  private vector(name: string): Float32Array {
+    const vector = this.vectors.float32(name)
+    if (vector.length === this.layout.length) return vector
+    throw new ModelError(
+      'vector-length',
+      `vector ${name} has ${vector.length} elements; the model's layout has ${this.layout.length}`,
+      { name, length: vector.length, expected: this.layout.length },
+    )
+  }
+
+  /** Runs one pass and checks that it left no tensor behind, except constants and the parameters of a new vector. */
+  private withoutLeak<Result>(pass: () => Result): Result {
+    const { tf } = this.options.engine
+    const parameters = () => [...this.parameters.values()].reduce((total, { size }) => total + size, 0)
+    const others = () => tf.engine().memory().numTensors - this.math.constants - parameters()
+    const before = others()
+    // The scope frees what an exception leaves; a good pass has already freed everything.
+    tf.engine().startScope('pass')
+    let result: Result
+    let after: number
+    try {
+      result = pass()
+      after = others()
+    } finally {
+      tf.engine().endScope()
+    }
+    if (after !== before) {
+      throw new ModelError('tensor-leak', `${after - before} tensors were left by step ${this.stepNumber}`, {
+        step: this.stepNumber,
+        before,
+        after,
+      })
+    }
+    return result
+  }
+
+  private firstBad(gradient: Float32Array): string {
+    const { kernels } = this.options
+    const bad = this.layout.tensors.find(
+      ({ offset, length }) => !kernels.allFinite(gradient.subarray(offset, offset + length)),
+    )
+    return bad === undefined ? 'gradient' : `gradient of ${bad.name}`
+  }
+
+  private refuse(tensor: string): never {
+    const step = this.stepNumber + 1
+    throw new ModelError('not-finite', `step ${step}: the ${tensor} is NaN or infinite`, { step, tensor })
+  }
+}
+
+const labelsOf = (batch: Batch): Int32Array => (batch.kind === 'text' ? batch.targets : batch.labels)
+
+function sum(values: Float32Array): number {
+  let total = 0
+  for (const value of values) total += value
+  return total
+}
+
+function countRight(logits: Float32Array, labels: Int32Array): number {
+  const classes = logits.length / labels.length
+  return labels.reduce((right, label, row) => {
+    const scores = logits.subarray(row * classes, (row + 1) * classes)
+    return right + (scores.indexOf(Math.max(...scores)) === label ? 1 : 0)
+  }, 0)
+}
