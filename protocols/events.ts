@@ -1,0 +1,41 @@
+/** The typed events of a run. Strategies report them, the daemon adds its own (daemon/events), and the page is drawn from them alone. */
+import type { PeerName } from './ports.ts'
+
+/** Why an exchange did not happen. */
+export type ExchangeFailure =
+  | 'no-partner' // nobody else, or odd one out
+  | 'partner-late' // it did not reach the round in time
+  | 'partner-ahead' // it is in a later round already
+  | 'partner-lost' // it vanished before the commit
+  | 'view-mismatch' // the two peers see different members
+  | 'bad-tensor' // what it sent was refused (size, hash, non-finite)
+  | 'aborted'
+
+export type StrategyEvent =
+  | {
+      kind: 'step'
+      step: number
+      loss: number
+      gradientNorm: number
+      learningRate: number
+      milliseconds: number
+      samples: number
+    }
+  | { kind: 'evaluation'; step: number; round: number; loss: number; accuracy?: number }
+  | {
+      kind: 'exchange'
+      round: number
+      partner: PeerName
+      /** Root mean square of (own - partner) / sqrt(2): an unbiased estimate of the replicas' standard deviation. */
+      disagreement: number
+      /** Root mean square error of the int8 code, relative to the root mean square of the tensor. */
+      codingError: number
+      bytesSent: number
+      bytesReceived: number
+      milliseconds: number
+    }
+  | { kind: 'exchange-skipped'; round: number; partner?: PeerName; reason: ExchangeFailure }
+  | { kind: 'joined'; donor?: PeerName; step: number; round: number; bytes: number; milliseconds: number }
+  | { kind: 'waiting'; for: string; peer?: PeerName }
+  | { kind: 'finished'; step: number; round: number }
+  | { kind: 'rejected'; peer: PeerName; what: string; reason: string }

@@ -1,0 +1,359 @@
+/**
+ * Membership without a leader: every peer says what it is doing every few seconds by signed gossip, and every peer keeps its own view of
+ * who was heard lately. Views may differ for a while and nothing may rely on their being equal; strategies compare them where it matters.
+ */
+import { StarlingError } from '../errors.ts'
+import type { GossipMessage, Member, MemberStatus, PeerName, Swarm, Transport, Verdict } from '../ports.ts'
+import { RateLimit } from '../rate-limit.ts'
+import { HEARTBEAT_TOPIC, heartbeatMessage, memberStatusSchema } from './heartbeat.ts'
+import { type Heard, MemberView } from './view.ts'
+
+export { HEARTBEAT_TOPIC, type Heartbeat, heartbeatMessage, memberStatusSchema } from './heartbeat.ts'
+
+/** Options of {@link createSwarm}. */
+export interface SwarmOptions {
+  /** CID text of the run's manifest. */
+  run: string
+  /** Number of this process of the peer; must be higher than at every earlier start (see {@link MemberStatus}). */
+  incarnation: number
+  /** Milliseconds between heartbeats. Default 2,000. */
+  heartbeatInterval?: number
+  /** A member not heard of for so long is silent, ms. Default 8,000: three heartbeats may get lost. */
+  silentAfter?: number
+  /** Members remembered, silent ones included. Default 1,024. */
+  maxMembers?: number
+  /** Told of every member that came, restarted, left or fell silent, before {@link Swarm.onMembers} listeners. */
+  onChange?: (change: MemberChange) => void
+  /** Told once when another process speaks in this peer's name: the same key is in use somewhere else. */
+  onTwin?: () => void
+}
+
+/** What happened to a member. */
+export interface MemberChange {
+  kind: 'joined' | 'restarted' | 'left' | 'silent'
+  member: Member
+}
+
+/** A swarm that can be started and stopped. */
+export interface RunningSwarm extends Swarm {
+  /** Subscribes and sends the first heartbeat. Throws StarlingError 'already-started' when called twice. */
+  start(): Promise<void>
+  /** Says that this peer leaves and unsubscribes. May be called twice. */
+  stop(): Promise<void>
+  /** What this peer says of itself now. */
+  status(): MemberStatus
+}
+
+/** Shortest time between two heartbeats of this peer, ms; news in between goes out with the next one. */
+const HEARTBEAT_GAP = 100
+
+/** Heartbeats per second and at once that are taken from one member; twice what an honest one can send. */
+const MEMBER_RATE = { rate: 2 * (1000 / HEARTBEAT_GAP), burst: 40 }
+
+/** Time for the last heartbeat, with which a peer says that it leaves, ms. */
+const LEAVE_TIMEOUT = 500
+
+/** Makes a swarm of a transport. See the head of this file. */
+export function createSwarm(transport: Transport, options: SwarmOptions): RunningSwarm {
+  const interval = options.heartbeatInterval ?? 2_000
+  const silentAfter = options.silentAfter ?? 8_000
+  const maxMembers = options.maxMembers ?? 1_024
+  if (!(interval > 0) || !(silentAfter > interval)) {
+    throw new RangeError(
+      `silentAfter (${silentAfter} ms) must be above heartbeatInterval (${interval} ms), which must be above 0`,
+    )
+  }
+  return new HeartbeatSwarm(transport, { ...options, interval, silentAfter, maxMembers })
+}
+
+class HeartbeatSwarm implements RunningSwarm {
+  readonly run: string
+  readonly #transport: Transport
+  readonly #interval: number
+  readonly #silentAfter: number
+  readonly #view: MemberView
+  readonly #rates: RateLimit
+  readonly #random
+  readonly #onChange: ((change: MemberChange) => void) | undefined
+  /** Undefined once it was told. */
+  #onTwin: (() => void) | undefined
+  /** Bounded by the parts of this process that listen. */
+  readonly #listeners = new Set<() => void>()
+  readonly #stopped = new AbortController()
+  #status: MemberStatus
+  #sequence = 0
+  #state: 'new' | 'running' | 'stopped' = 'new'
+  #unsubscribe: (() => void) | undefined
+  #loop: Promise<unknown> = Promise.resolve()
+  #lastSent = Number.NEGATIVE_INFINITY
+  #soon = false
+  /** Members as listeners last saw them, so that falling silent is noticed. At most `maxMembers`. */
+  #live = new Map<PeerName, Member>()
+
+  constructor(
+    transport: Transport,
+    options: SwarmOptions & { interval: number; silentAfter: number; maxMembers: number },
+  ) {
+    this.run = options.run
+    this.#transport = transport
+    this.#interval = options.interval
+    this.#silentAfter = options.silentAfter
+    this.#view = new MemberView(options.silentAfter, options.maxMembers)
+    this.#rates = new RateLimit({ ...MEMBER_RATE, keys: options.maxMembers })
+    this.#random = transport.random('membership')
+    this.#onChange = options.onChange
+    this.#onTwin = options.onTwin
+    this.#status = {
+      incarnation: options.incarnation,
+      phase: 'joining',
+      step: 0,
+      round: 0,
+      bytesSent: 0,
+      bytesReceived: 0,
+    }
+    memberStatusSchema.parse(this.#status)
+  }
+
+  async start(): Promise<void> {
+    if (this.#state !== 'new') {
+      throw new StarlingError('already-started', 'this swarm was started before', {})
+    }
+    this.#state = 'running'
+    // Listen before speaking, or an answer to the first heartbeat is missed.
+    this.#unsubscribe = this.#transport.subscribe(HEARTBEAT_TOPIC, {
+      validate: (message) => this.#validate(message),
+      handle: (message) => this.#handle(message),
+    })
+    await this.#send()
+    this.#loop = Promise.all([this.#beat(), this.#watch()])
+  }
+
+  async stop(): Promise<void> {
+    if (this.#state === 'running') {
+      this.#state = 'stopped'
+      this.#stopped.abort(new StarlingError('aborted', 'the swarm was stopped', {}))
+      this.#status = { ...this.#status, phase: 'leaving' }
+      const patience = new AbortController()
+      const said = this.#send(patience.signal)
+      await Promise.race([said, this.#transport.clock.sleep(LEAVE_TIMEOUT, patience.signal).catch(() => undefined)])
+      patience.abort()
+      this.#unsubscribe?.()
+      this.#listeners.clear()
+    }
+    this.#state = 'stopped'
+    await this.#loop
+  }
+
+  status(): MemberStatus {
+    return { ...this.#status }
+  }
+
+  members(): readonly Member[] {
+    return this.#view.members(this.#transport.clock.now())
+  }
+
+  onMembers(listener: () => void): () => void {
+    const entry = (): void => listener()
+    this.#listeners.add(entry)
+    return () => this.#listeners.delete(entry)
+  }
+
+  announce(status: Partial<MemberStatus>, now = false): void {
+    const { incarnation: _, ...said } = status
+    const merged = withoutStray({ ...this.#status, ...said })
+    const checked = memberStatusSchema.safeParse(merged)
+    if (!checked.success) {
+      const issue = checked.error.issues[0]
+      throw new StarlingError('bad-status', `${issue?.path.join('.')}: ${issue?.message}`, { status })
+    }
+    this.#status = merged
+    if (now && this.#state === 'running') {
+      void this.#sendSoon()
+    }
+  }
+
+  async #sendSoon(): Promise<void> {
+    if (this.#soon) {
+      return
+    }
+    this.#soon = true
+    const wait = this.#lastSent + HEARTBEAT_GAP - this.#transport.clock.now()
+    if (wait > 0) {
+      await this.#transport.clock.sleep(wait, this.#stopped.signal).catch(() => undefined)
+    }
+    this.#soon = false
+    if (this.#state === 'running') {
+      await this.#send()
+    }
+  }
+
+  /** Sends a heartbeat. One that cannot be sent is not an error: the next one says the same and more. */
+  async #send(signal: AbortSignal = this.#stopped.signal): Promise<void> {
+    this.#lastSent = this.#transport.clock.now()
+    this.#sequence++
+    const data = heartbeatMessage.encode({ sequence: this.#sequence, status: this.#status })
+    await this.#transport.publish(HEARTBEAT_TOPIC, data, signal).catch(() => 0)
+  }
+
+  async #beat(): Promise<void> {
+    while (this.#state === 'running') {
+      // A tenth of jitter keeps a thousand peers from speaking in one voice.
+      const pause = this.#interval * (0.95 + 0.1 * this.#random.uniform())
+      await this.#transport.clock.sleep(pause, this.#stopped.signal).catch(() => undefined)
+      if (this.#state === 'running' && this.#transport.clock.now() - this.#lastSent >= this.#interval / 2) {
+        await this.#send()
+      }
+    }
+  }
+
+  /** Looks for members that fell silent, four times per heartbeat interval. */
+  async #watch(): Promise<void> {
+    while (this.#state === 'running') {
+      await this.#transport.clock.sleep(this.#interval / 4, this.#stopped.signal).catch(() => undefined)
+      const now = this.#transport.clock.now()
+      if (
+        this.#state === 'running' &&
+        [...this.#live.values()].some(({ seenAt }) => now - seenAt >= this.#silentAfter)
+      ) {
+        this.#refresh()
+      }
+    }
+  }
+
+  #validate(message: GossipMessage): Verdict {
+    if (message.from === this.#transport.self) {
+      this.#lookForTwin(message.data)
+      return { verdict: 'ignore', reason: 'own-message' }
+    }
+    let heartbeat: ReturnType<typeof heartbeatMessage.decode>
+    try {
+      heartbeat = heartbeatMessage.decode(message.data)
+    } catch (error) {
+      if (!(error instanceof StarlingError)) {
+        throw error
+      }
+      // Said by a later version, perhaps: its honest forwarders are not to blame.
+      return error.data.misfit === true
+        ? { verdict: 'ignore', reason: 'unknown-heartbeat' }
+        : { verdict: 'reject', reason: 'bad-heartbeat' }
+    }
+    if (!this.#view.isNew(message.from, heartbeat.status.incarnation, heartbeat.sequence)) {
+      return { verdict: 'ignore', reason: 'stale-heartbeat' }
+    }
+    if (!this.#rates.allow(message.from, 1, this.#transport.clock.now())) {
+      return { verdict: 'ignore', reason: 'too-many-heartbeats' }
+    }
+    return { verdict: 'accept' }
+  }
+
+  /** A heartbeat in our name that is ahead of all of ours was sent by another process with our key. Older ones are echoes. */
+  #lookForTwin(data: Uint8Array): void {
+    if (this.#onTwin === undefined) {
+      return
+    }
+    let heartbeat: ReturnType<typeof heartbeatMessage.decode>
+    try {
+      heartbeat = heartbeatMessage.decode(data)
+    } catch {
+      // Signed by our key and yet no heartbeat: of another version, and none of our business here.
+      return
+    }
+    const { sequence, status } = heartbeat
+    const own = this.#status.incarnation
+    if (status.incarnation > own || (status.incarnation === own && sequence > this.#sequence)) {
+      const tell = this.#onTwin
+      this.#onTwin = undefined
+      tell()
+    }
+  }
+
+  #handle(message: GossipMessage): void {
+    if (this.#state !== 'running') {
+      return
+    }
+    const { sequence, status } = heartbeatMessage.decode(message.data)
+    const now = this.#transport.clock.now()
+    const heard = this.#view.hear(message.from, sequence, status, now)
+    if (heard !== 'stale' && heard !== 'full') {
+      this.#refresh({ peer: message.from, seenAt: now, status }, heard)
+    }
+  }
+
+  /** Compares with what listeners last saw and tells them what changed. */
+  #refresh(member?: Member, heard?: Exclude<Heard, 'stale' | 'full'>): void {
+    if (member !== undefined && heard === 'known') {
+      // By far the most common case, and the only one that needs no look at all the others.
+      this.#live.set(member.peer, member)
+      this.#tell()
+      return
+    }
+    const live = new Map(this.members().map((each) => [each.peer, each]))
+    const changes: MemberChange[] = []
+    for (const [peer, before] of this.#live) {
+      if (!live.has(peer)) {
+        const left = heard === 'left' && member?.peer === peer
+        changes.push({ kind: left ? 'left' : 'silent', member: left ? member : before })
+      }
+    }
+    if (member !== undefined && (heard === 'joined' || heard === 'restarted')) {
+      changes.push({ kind: heard, member })
+    }
+    this.#live = live
+    for (const change of changes) {
+      this.#onChange?.(change)
+    }
+    if (changes.length > 0 || heard !== undefined) {
+      this.#tell()
+    }
+  }
+
+  #tell(): void {
+    for (const listener of [...this.#listeners]) {
+      listener()
+    }
+  }
+
+  // The transport's part of the port, passed on.
+
+  get self(): PeerName {
+    return this.#transport.self
+  }
+  get clock(): Transport['clock'] {
+    return this.#transport.clock
+  }
+  random(purpose: string): ReturnType<Transport['random']> {
+    return this.#transport.random(purpose)
+  }
+  connected(): readonly PeerName[] {
+    return this.#transport.connected()
+  }
+  onConnections(listener: () => void): () => void {
+    return this.#transport.onConnections(listener)
+  }
+  publish(...args: Parameters<Transport['publish']>): Promise<number> {
+    return this.#transport.publish(...args)
+  }
+  subscribe(...args: Parameters<Transport['subscribe']>): () => void {
+    return this.#transport.subscribe(...args)
+  }
+  ask(...args: Parameters<Transport['ask']>): Promise<Uint8Array> {
+    return this.#transport.ask(...args)
+  }
+  answer(...args: Parameters<Transport['answer']>): () => void {
+    return this.#transport.answer(...args)
+  }
+  penalize(peer: PeerName, reason: string): void {
+    this.#transport.penalize(peer, reason)
+  }
+}
+
+/** The status without a loss that no heartbeat can carry: a run that diverges is still a member. */
+function withoutStray(status: MemberStatus): MemberStatus {
+  const kept = { ...status }
+  for (const key of ['loss', 'validationLoss'] as const) {
+    if (kept[key] !== undefined && !memberStatusSchema.shape[key].safeParse(kept[key]).success) {
+      delete kept[key]
+    }
+  }
+  return kept
+}

@@ -1,0 +1,160 @@
+/** What the two sides of an exchange share: its terms, and the moves that both of them make. See exchange.ts. */
+import { StarlingError } from '../errors.ts'
+import type { ExchangeFailure } from '../events.ts'
+import type { Learner, PeerName, Swarm } from '../ports.ts'
+import type { BlobReference, Blobs } from '../transfer/index.ts'
+import { isMember } from './doubt.ts'
+import type { Ledger, Outcome, PreparedExchange } from './ledger.ts'
+import { MAX_CLAIMED_ROUND } from './messages.ts'
+import { inspectTask, type TensorOptions } from './tasks.ts'
+
+/** How a round's meeting ended. */
+export type Meeting = Together | Alone
+
+export interface Together {
+  outcome: 'committed'
+  partner: PeerName
+  disagreement: number
+  codingError: number
+  bytesSent: number
+  bytesReceived: number
+}
+
+export interface Alone {
+  outcome: 'alone'
+  reason: ExchangeFailure
+  /** The state is on disk under this round already. */
+  prepared: boolean
+  /** Where a partner that is ahead is. */
+  partnerRound?: number
+}
+
+/** Moments of an exchange, for tests that stop a peer at each of them and for the log. */
+export type ExchangePhase =
+  | 'encoded'
+  | 'proposing'
+  | 'accepted'
+  | 'received'
+  | 'inspected'
+  | 'prepared'
+  | 'asking'
+  | 'deciding'
+  | 'committed'
+
+export interface ExchangeModules {
+  swarm: Swarm
+  learner: Learner
+  blobs: Blobs
+  ledger: Ledger
+  tensor: TensorOptions
+  partnerOf(round: number): PeerName | undefined
+  viewHash(): string
+  onRejected(peer: PeerName, reason: string): void
+  onWaiting(peer: PeerName): void
+  onPhase?: ((phase: ExchangePhase) => void | Promise<void>) | undefined
+}
+
+/** The round that this peer is in, and whom it meets there. */
+export interface Appointment {
+  readonly round: number
+  readonly step: number
+  readonly partner: PeerName
+  /** This peer's tensor, on offer, and the relative error of its code. */
+  readonly mine: BlobReference
+  readonly codingError: number
+  /** Id of the exchange, where this peer initiates it. */
+  readonly id: string
+  /** The partner's proposal, where this peer responds to it. */
+  session?: Session
+  /** The partner is known not to come. */
+  refusal?: Alone
+  /** That this peer waits has been reported. */
+  told: boolean
+}
+
+/** The responder's side of an exchange under way. */
+export interface Session {
+  readonly id: string
+  readonly theirs: BlobReference
+  state: 'checking' | 'ready' | 'deciding' | Outcome
+}
+
+export function alone(reason: ExchangeFailure, more: { prepared?: boolean; partnerRound?: number } = {}): Alone {
+  return { outcome: 'alone', reason, prepared: false, ...more }
+}
+
+export function together({ partner, mine, codingError }: Appointment, disagreement: number): Together {
+  return { outcome: 'committed', partner, disagreement, codingError, bytesSent: mine.size, bytesReceived: mine.size }
+}
+
+/** The end of a meeting with a partner that says it will not come; undefined when it says anything else. */
+export function refusalIn(
+  said: { status: 'ahead'; round: number } | { status: 'mismatch' | 'accepted' | 'later' | 'coming' },
+): Alone | undefined {
+  if (said.status === 'ahead') {
+    return alone('partner-ahead', said.round <= MAX_CLAIMED_ROUND ? { partnerRound: said.round } : {})
+  }
+  return said.status === 'mismatch' ? alone('view-mismatch') : undefined
+}
+
+/** Why a partner is not waited for any longer, with `left` ms to go. */
+export function gone(swarm: Swarm, partner: PeerName, left: number, signal: AbortSignal): ExchangeFailure | undefined {
+  if (signal.aborted) {
+    return 'aborted'
+  }
+  if (!isMember(swarm, partner)) {
+    return 'partner-lost'
+  }
+  return left <= 0 ? 'partner-late' : undefined
+}
+
+/** Reports, once, that the partner is waited for. */
+export function tellWaiting({ onWaiting }: ExchangeModules, appointment: Appointment): void {
+  if (!appointment.told) {
+    appointment.told = true
+    onWaiting(appointment.partner)
+  }
+}
+
+/** Fetches the partner's tensor into the inbox and looks at it. */
+export async function receive(
+  { swarm, learner, blobs, tensor, onPhase, onRejected }: ExchangeModules,
+  { partner, mine }: Appointment,
+  theirs: BlobReference,
+  signal: AbortSignal,
+): Promise<{ disagreement: number } | Alone> {
+  if (theirs.size !== mine.size) {
+    onRejected(partner, `its tensor has ${theirs.size} bytes instead of ${mine.size}`)
+    return alone('bad-tensor')
+  }
+  try {
+    await blobs.pull([partner], theirs, learner.bytes('inbox'), { signal })
+  } catch (error) {
+    if (signal.aborted) {
+      return alone('aborted')
+    }
+    if (!(error instanceof StarlingError)) {
+      throw error
+    }
+    return alone('partner-lost')
+  }
+  await onPhase?.('received')
+  const { fault, disagreement } = await learner.compute(inspectTask, tensor)
+  if (fault !== undefined) {
+    swarm.penalize(partner, 'bad-tensor')
+    onRejected(partner, fault)
+    return alone('bad-tensor')
+  }
+  await onPhase?.('inspected')
+  return { disagreement }
+}
+
+/** Puts the state from before the step on disk, with what the step depends on. */
+export async function prepare(
+  { ledger, onPhase }: ExchangeModules,
+  { round, step, partner }: Appointment,
+  exchange: Pick<PreparedExchange, 'id' | 'role'>,
+): Promise<void> {
+  await ledger.prepare({ round, step, exchange: { ...exchange, partner } })
+  await onPhase?.('prepared')
+}

@@ -1,0 +1,88 @@
+/** What NoLoCo peers say to each other, beside heartbeats and bulk transfer. Every question is answered at once or within {@link PARK}. */
+import { z } from 'zod'
+import { blobReferenceSchema } from '../transfer/index.ts'
+import { defineMessage } from '../wire/index.ts'
+
+/** Methods of {@link import('../ports.ts').Transport.ask}. */
+export const METHODS = {
+  /** Initiator to responder: let us exchange in this round; this is my tensor. */
+  propose: 'noloco-propose',
+  /** Responder to initiator: I am in this round and wait for your proposal. */
+  ready: 'noloco-ready',
+  /** Initiator to responder: I have your tensor, checked and on disk; decide. May be asked again until answered. */
+  commit: 'noloco-commit',
+  /** Restarted responder to initiator: what did you do about this exchange? */
+  outcome: 'noloco-outcome',
+  /** Joiner to donor: name your replica. */
+  replica: 'noloco-replica',
+} as const
+
+/**
+ * Rounds above this are not believed, whoever claims them: with the jump to the largest one that is, a peer still has as many before it as messages
+ * can count. An honest run gets there in millions of years.
+ */
+export const MAX_CLAIMED_ROUND = 2 ** 47
+
+const count = z
+  .number()
+  .int()
+  .min(0)
+  .max(2 ** 48)
+const id = z.string().regex(/^[0-9a-f]{32}$/, 'must be 32 hexadecimal digits')
+const view = z.string().regex(/^[0-9a-f]{16}$/, 'must be 16 hexadecimal digits')
+
+export const proposal = defineMessage(
+  'noloco-proposal',
+  z.strictObject({ id, round: count, step: count, view, ...blobReferenceSchema.shape }),
+  { maxBytes: 512 },
+)
+
+/**
+ * accepted: here is mine. later: not in that round yet. ahead: past it, in `round`. mismatch: my partner in that round is another peer,
+ * because I see other members.
+ */
+export const proposalAnswer = defineMessage(
+  'noloco-proposal-answer',
+  z.discriminatedUnion('status', [
+    z.strictObject({ status: z.literal('accepted'), step: count, ...blobReferenceSchema.shape }),
+    z.strictObject({ status: z.literal('later') }),
+    z.strictObject({ status: z.literal('ahead'), round: count }),
+    z.strictObject({ status: z.literal('mismatch'), view }),
+  ]),
+  { maxBytes: 512 },
+)
+
+export const readyQuestion = defineMessage('noloco-ready', z.strictObject({ round: count }), { maxBytes: 64 })
+
+/** As in {@link proposalAnswer}; 'coming' also when the round's proposal is on its way. */
+export const readyAnswer = defineMessage(
+  'noloco-ready-answer',
+  z.discriminatedUnion('status', [
+    z.strictObject({ status: z.literal('coming') }),
+    z.strictObject({ status: z.literal('ahead'), round: count }),
+    z.strictObject({ status: z.literal('mismatch'), view }),
+  ]),
+  { maxBytes: 128 },
+)
+
+/** Names one exchange, for `commit` and `outcome`. */
+export const exchangeQuestion = defineMessage('noloco-exchange', z.strictObject({ id }), { maxBytes: 128 })
+
+/** pending: not decided yet, ask again. unknown: never heard of it. */
+export const outcomeAnswer = defineMessage(
+  'noloco-outcome',
+  z.strictObject({ outcome: z.enum(['committed', 'aborted', 'pending', 'unknown']) }),
+  { maxBytes: 64 },
+)
+
+export const replicaAnswer = defineMessage(
+  'noloco-replica',
+  z.strictObject({ step: count, round: count, ...blobReferenceSchema.shape }),
+  { maxBytes: 256 },
+)
+
+/** Longest time a question is kept waiting for this peer to be able to answer it, ms. Well below {@link QUESTION_TIMEOUT}. */
+export const PARK = 2_000
+
+/** Whole time for one short question, ms: parking and two slow round trips. */
+export const QUESTION_TIMEOUT = 6_000

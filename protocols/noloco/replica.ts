@@ -1,0 +1,185 @@
+/**
+ * Handing a whole replica from one peer to another, exactly: for a peer that joins late or was away for long. What travels is the slow weights
+ * phi in float32; the taker starts with delta = 0 and a fresh optimizer, at the giver's step and round.
+ */
+import { StarlingError } from '../errors.ts'
+import type { Member, PeerName } from '../ports.ts'
+import { shuffled } from '../random.ts'
+import type { StrategyModules } from '../strategy.ts'
+import type { BlobReference } from '../transfer/index.ts'
+import { MAX_CLAIMED_ROUND, METHODS, replicaAnswer } from './messages.ts'
+import type { Progress } from './progress.ts'
+import { adoptTask, snapshotTask } from './tasks.ts'
+
+/** Time for which a snapshot is given out before a new one is taken, ms, plus what the slowest taker needs for it. */
+const SNAPSHOT_TTL = 30_000
+
+/** Rate at which a taker must at least fetch, bytes per ms (2 Mbit/s), or the snapshot expires under it and it asks again. */
+const SLOWEST = 250
+
+/** Whole time for the name of a replica, ms: the giver may have to finish a training step, copy and hash. */
+const NAME_TIMEOUT = 60_000
+
+/** Pause after all givers failed, ms. */
+const RETRY = 1_000
+
+/** Rounds that a member may be ahead of twice the middle one: some peers of a young run are quicker than others to begin. */
+const ROUND_SLACK = 1_000
+
+/** Phases in which a peer can give its replica away. */
+const GIVERS: readonly string[] = ['training', 'finished']
+
+/** Where a replica came from. */
+export interface FetchedReplica {
+  donor: PeerName
+  step: number
+  round: number
+  bytes: number
+  milliseconds: number
+}
+
+type Modules = Pick<StrategyModules, 'swarm' | 'learner' | 'blobs' | 'training'>
+
+/** This peer's replica on offer to others. */
+export interface Giving {
+  /**
+   * Gives nothing until resumed: the vector 'snapshot', from which others fetch, is about to be written to. Resolves when it may be.
+   */
+  pause(): Promise<void>
+  resume(): void
+  stop(): void
+}
+
+/** Gives this peer's replica to whoever asks, from a copy, so that training goes on meanwhile. */
+export function giveReplicas({ swarm, learner, blobs }: Modules, state: () => Readonly<Progress>): Giving {
+  let current: { reference: BlobReference; step: number; round: number; until: number } | undefined
+  let taking: Promise<void> | undefined
+  let paused = false
+
+  const withdraw = (): void => {
+    if (current !== undefined) {
+      blobs.withdraw(current.reference.root)
+      current = undefined
+    }
+  }
+
+  const take = async (): Promise<void> => {
+    withdraw()
+    const { round, roundStep } = state()
+    await learner.compute(snapshotTask, null)
+    const bytes = learner.bytes('snapshot')
+    const ttl = SNAPSHOT_TTL + bytes.byteLength / SLOWEST
+    const reference = await blobs.offer(bytes, { ttl })
+    current = { reference, step: roundStep, round, until: swarm.clock.now() + ttl }
+  }
+
+  const stop = swarm.answer(METHODS.replica, async () => {
+    if (!state().ready || paused) {
+      throw new StarlingError('not-ready', 'this peer has no replica to give yet', {})
+    }
+    // One copy for all takers: it is not overwritten before its time, or those who are fetching it would get pieces of two.
+    if (current === undefined || swarm.clock.now() >= current.until) {
+      taking ??= take().finally(() => {
+        taking = undefined
+      })
+      await taking
+    }
+    if (current === undefined) {
+      throw new StarlingError('not-ready', 'this peer has no replica to give yet', {})
+    }
+    const { reference, step, round } = current
+    return replicaAnswer.encode({ step, round, ...reference })
+  })
+
+  return {
+    stop,
+    async pause() {
+      paused = true
+      // Whoever asked for the copy hears of an error in taking it.
+      await taking?.catch(() => undefined)
+      withdraw()
+    },
+    resume() {
+      paused = false
+    },
+  }
+}
+
+/**
+ * The newest round of the members that have a replica to give, and undefined when there are none. Those who claim to be in more than twice the round
+ * of the middle one are not believed: what honest peers are apart, beside the slack, is what a slow one lags, and one liar must take nobody along.
+ */
+export function newestRound(members: readonly Member[]): number | undefined {
+  const rounds = members
+    .filter(({ status }) => GIVERS.includes(status.phase) && status.round <= MAX_CLAIMED_ROUND)
+    .map(({ status }) => status.round)
+    .sort((a, b) => a - b)
+  const middle = rounds[(rounds.length - 1) >> 1]
+  return middle === undefined ? undefined : rounds.findLast((round) => round <= 2 * middle + ROUND_SLACK)
+}
+
+/**
+ * Fetches a replica from a random member that has one, and from another one when that fails, until one was adopted: theta = phi = replica,
+ * delta = 0, the learner's step set. Waits for such a member where there is none. Rejects with 'aborted', and leaves the parameters alone then.
+ */
+export async function fetchReplica(
+  { swarm, learner, blobs, training }: Modules,
+  options: {
+    signal: AbortSignal
+    onWaiting(what: string, peer?: PeerName): void
+    onRejected(peer: PeerName, reason: string): void
+  },
+): Promise<FetchedReplica> {
+  const { signal } = options
+  const started = swarm.clock.now()
+  const random = swarm.random('noloco-donor')
+  const into = learner.bytes('snapshot')
+  // What has been said of this wait; at most as many as there were members meanwhile.
+  const told = new Set<string>()
+  const tell = (what: string, peer?: PeerName): void => {
+    const key = `${what} ${peer}`
+    if (!told.has(key)) {
+      told.add(key)
+      options.onWaiting(what, peer)
+    }
+  }
+  for (;;) {
+    // Peers far behind are poor givers: their replica would be out of date at once.
+    const newest = newestRound(swarm.members()) ?? 0
+    const givers = swarm.members().filter(({ status }) => GIVERS.includes(status.phase) && 2 * status.round >= newest)
+    for (const { peer } of shuffled(givers, random)) {
+      tell('a replica', peer)
+      try {
+        const answer = await swarm.ask(peer, METHODS.replica, new Uint8Array(0), { signal, timeout: NAME_TIMEOUT })
+        const { step, round, root, size } = replicaAnswer.decode(answer)
+        if (size !== into.byteLength) {
+          throw new StarlingError('bad-tensor', `its replica has ${size} bytes instead of ${into.byteLength}`, { peer })
+        }
+        if (step > training.steps || round > MAX_CLAIMED_ROUND) {
+          throw new StarlingError('bad-tensor', `its replica is of step ${step}, round ${round}`, { peer, step, round })
+        }
+        // One giver only: replicas differ, and pieces of two would be neither.
+        await blobs.pull([peer], { root, size }, into, { signal })
+        await learner.compute(adoptTask, null, signal)
+        await learner.setStep(step)
+        return { donor: peer, step, round, bytes: size, milliseconds: swarm.clock.now() - started }
+      } catch (error) {
+        if (signal.aborted) {
+          throw new StarlingError('aborted', 'fetching a replica was given up', {}, { cause: error })
+        }
+        if (!(error instanceof StarlingError)) {
+          throw error
+        }
+        if (error.code === 'bad-tensor' || error.code === 'bad-message') {
+          swarm.penalize(peer, error.code)
+          options.onRejected(peer, error.message)
+        }
+      }
+    }
+    tell('a member with a replica')
+    await swarm.clock.sleep(RETRY, signal).catch(() => undefined)
+    if (signal.aborted) {
+      throw new StarlingError('aborted', 'fetching a replica was given up', {})
+    }
+  }
+}

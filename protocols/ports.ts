@@ -1,0 +1,178 @@
+/**
+ * The two ports through which a strategy meets the world. A strategy runs unchanged over libp2p, over the in-memory swarm
+ * of `simulator/` and over a three-line fake in a test, because this is all it may use: no socket, no timer, no file.
+ */
+import type { Kernels } from '../kernels/index.ts'
+
+/** A peer's id: the base58 text of its Ed25519 peer id. */
+export type PeerName = string
+
+/** Time as a strategy sees it: real in the daemon, virtual in the simulator. */
+export interface Clock {
+  /** Milliseconds since some fixed moment; never goes back. */
+  now(): number
+  /** Resolves after `milliseconds`; rejects with the signal's reason when aborted. */
+  sleep(milliseconds: number, signal?: AbortSignal): Promise<void>
+}
+
+/** Seeded randomness; the same seed gives the same numbers everywhere. */
+export interface Random {
+  /** Uniform in [0, 1). */
+  uniform(): number
+  /** Uniform integer in [0, bound). */
+  integer(bound: number): number
+}
+
+/** What a validator says of a gossip message: forward it, drop it, or drop it and hold it against its forwarder. */
+export type Verdict = { verdict: 'accept' } | { verdict: 'ignore' | 'reject'; reason: string }
+
+/** One gossip message whose signature has been checked. */
+export interface GossipMessage {
+  topic: string
+  /** The signer, never read from the payload. */
+  from: PeerName
+  data: Uint8Array
+}
+
+/** A topic's two callbacks. Both are called on the network thread and must be quick (under 10 ms). */
+export interface TopicHandler {
+  validate(message: GossipMessage): Verdict
+  handle(message: GossipMessage): void
+}
+
+/** Options of {@link Swarm.ask}. */
+export interface AskOptions {
+  signal?: AbortSignal
+  /** Whole time from asking to the last byte of the answer, milliseconds. Default 10,000. */
+  timeout?: number
+  /** Largest answer accepted, bytes; a longer one is a failure of the peer. Default 64 KiB, at most 1 MiB + 64 KiB. */
+  maxAnswer?: number
+}
+
+/** Answers one question of a peer. A thrown StarlingError reaches the asker as code and message; anything else as 'internal'. */
+export type Answerer = (from: PeerName, question: Uint8Array, signal: AbortSignal) => Promise<Uint8Array> | Uint8Array
+
+/** A member of the run as this peer sees it now. */
+export interface Member {
+  peer: PeerName
+  /** Last heartbeat, on this peer's clock. */
+  seenAt: number
+  /** What it last said of itself. */
+  status: MemberStatus
+}
+
+/** What every peer says of itself in its heartbeats (protocols/membership). */
+export interface MemberStatus {
+  /** Number of this process of the peer; grows with every start, so that a restart is seen. */
+  incarnation: number
+  /** What it is doing: fetching state, training, done, or leaving. */
+  phase: 'joining' | 'training' | 'finished' | 'leaving'
+  /** Optimizer steps taken. */
+  step: number
+  /** Outer round it is in. */
+  round: number
+  /** Latest training and validation loss, if any. */
+  loss?: number
+  validationLoss?: number
+  /** Bytes sent and received since its start. */
+  bytesSent: number
+  bytesReceived: number
+}
+
+/** How to talk to the peers of a run: what libp2p gives in the daemon and the memory network in the simulator. */
+export interface Transport {
+  readonly self: PeerName
+  readonly clock: Clock
+  /** A random stream for `purpose`, seeded by (run, self, purpose) in the daemon and by the scenario in the simulator. */
+  random(purpose: string): Random
+  /** Peers with an open connection now, sorted. */
+  connected(): readonly PeerName[]
+  /** Called after a peer connected or disconnected; returns how to stop that. */
+  onConnections(listener: () => void): () => void
+  /** Signed news to the whole run, at most 64 KiB. `topic` is a short name; the transport adds network and run. Resolves to the number of peers it was handed to. */
+  publish(topic: string, data: Uint8Array, signal?: AbortSignal): Promise<number>
+  subscribe(topic: string, handler: TopicHandler): () => void
+  /** Asks one peer one question. Throws StarlingError: 'peer-unreachable', 'ask-timeout', 'answer-too-large', 'aborted', or the answerer's own code. */
+  ask(peer: PeerName, method: string, question: Uint8Array, options?: AskOptions): Promise<Uint8Array>
+  /** Answers questions of that method, each at most 64 KiB; returns how to stop that. */
+  answer(method: string, answerer: Answerer): () => void
+  /** Holds a proven fault against a peer (bad hash, malformed message); enough of them and it is disconnected and refused for a while. */
+  penalize(peer: PeerName, reason: string): void
+}
+
+/** A transport that also knows the run and its members (protocols/membership makes one from a transport). */
+export interface Swarm extends Transport {
+  /** CID text of the run's manifest: the name of the run. */
+  readonly run: string
+  /** Members heard from lately, this peer not included; sorted by name. */
+  members(): readonly Member[]
+  /** Called after a member came, changed its status or left; returns how to stop that. */
+  onMembers(listener: () => void): () => void
+  /** What this peer says of itself in its next heartbeats; `now` sends one at once (a round was reached, leaving). */
+  announce(status: Partial<MemberStatus>, now?: boolean): void
+}
+
+/**
+ * Work for the thread in which the parameters live. A task is a plain function exported by a strategy under a unique name;
+ * the daemon runs it in the trainer thread, the simulator and the tests call it directly. Arguments and result are plain data.
+ */
+export interface ComputeTask<Arguments, Result> {
+  readonly name: string
+  run(context: ComputeContext, args: Arguments): Result
+}
+
+/** What a compute task works on: kernels, and the shared vectors by name. */
+export interface ComputeContext {
+  kernels: Kernels
+  /** A float32 vector of the learner or of the strategy. */
+  float32(name: string): Float32Array
+  /** Any vector's bytes. */
+  bytes(name: string): Uint8Array
+}
+
+/** Reports of local training; plain data, the same in every implementation. */
+export interface StepSummary {
+  step: number
+  loss: number
+  gradientNorm: number
+  learningRate: number
+  samples: number
+  milliseconds: number
+}
+
+export interface EvaluationSummary {
+  step: number
+  loss: number
+  accuracy?: number
+  samples: number
+  milliseconds: number
+}
+
+/** Local training on this peer's own data. The parameters are the shared vector named 'theta', of `size` elements. */
+export interface Learner extends Omit<ComputeContext, 'kernels'> {
+  /** Elements of 'theta', padding included. */
+  readonly size: number
+  /** Optimizer steps taken so far; settable, so that a joiner takes over its donor's place in the schedule. */
+  step(): number
+  setStep(step: number): Promise<void>
+  /** Takes `count` local optimizer steps; reports each one as it is done. Stops early, between steps, when aborted. */
+  train(count: number, options?: { signal?: AbortSignal; onStep?: (report: StepSummary) => void }): Promise<void>
+  /** Loss of the validation data at the parameters in `vector` (default 'theta'). */
+  evaluate(options?: { signal?: AbortSignal; vector?: string }): Promise<EvaluationSummary>
+  /** Loss at the parameters in `vector` on the training batch with this number. Never changes the parameters. */
+  lossAt(vector: string, batch: number, signal?: AbortSignal): Promise<number>
+  /** Gradient at 'theta' of the training batch with this number, into the vector 'gradient'; returns the loss. */
+  gradient(batch: number, signal?: AbortSignal): Promise<number>
+  /** Runs a task where the parameters live, between two steps. */
+  compute<A, R>(task: ComputeTask<A, R>, args: A, signal?: AbortSignal): Promise<R>
+}
+
+/** Largest value of one record, bytes: what LevelDB keeps well, and as much as one chunk of a transfer. */
+export const MAX_RECORD_BYTES = 1024 * 1024
+
+/** Small records that outlive the process. Values are at most {@link MAX_RECORD_BYTES}; a longer one is refused with 'bad-record'. */
+export interface RecordStore {
+  get(key: string): Promise<Uint8Array | undefined>
+  put(key: string, value: Uint8Array): Promise<void>
+  delete(key: string): Promise<void>
+}

@@ -1,0 +1,48 @@
+/** What a strategy is made from and what it offers: the shape that the daemon and the simulator run, whatever the algorithm. */
+import type { VectorSpec } from '../kernels/index.ts'
+import type { StrategyEvent } from './events.ts'
+import type { ComputeTask, Learner, RecordStore, Swarm } from './ports.ts'
+import type { Blobs } from './transfer/index.ts'
+
+/** What a strategy tells the page, the log and the metrics as it happens. See protocols/events.ts for the kinds. */
+export type Report = (event: StrategyEvent) => void
+
+/** What every strategy is made from. */
+export interface StrategyModules {
+  swarm: Swarm
+  learner: Learner
+  report: Report
+  /**
+   * Keeps a small record across restarts (LevelDB in the daemon), under the strategy's own prefix. `put` resolves when the record
+   * is on disk.
+   */
+  records: RecordStore
+  /** Bulk transfer over the same transport; shared, because a method has one answerer. */
+  blobs: Blobs
+  /** How long the run trains and how often it looks at the validation data, both in optimizer steps (the manifest's `training`). */
+  training: { steps: number; evaluateEvery: number }
+}
+
+/** A way for peers to agree. */
+export interface Strategy {
+  readonly name: string
+  /**
+   * Trains until the manifest's steps are done or the signal aborts. Aborting is a clean stop: it resolves, with the learner between
+   * two steps and no exchange half applied.
+   */
+  run(signal: AbortSignal): Promise<void>
+  /** Names of the float32 vectors that make up the state to checkpoint, e.g. ['theta', 'phi', 'delta']. */
+  readonly state: readonly string[]
+  /** Plain data that goes into the checkpoint beside the vectors (round, pending exchange). */
+  progress(): Record<string, unknown>
+}
+
+/** What the daemon needs to know of a strategy before it is made. */
+export interface StrategyDefinition<Options> {
+  readonly name: string
+  /** Vectors that the strategy needs beside the learner's, for a model of `size` elements. */
+  vectors(size: number, options: Options): VectorSpec
+  /** Every compute task of the strategy, for the trainer thread's table. */
+  readonly tasks: readonly ComputeTask<never, unknown>[]
+  create(options: Options, modules: StrategyModules, resumed?: Record<string, unknown>): Strategy
+}
