@@ -1,0 +1,6 @@
+/** Many peers in one process: a virtual clock and a seeded network that runs the same `protocols/` code as the daemon. */
+export * from './clock.ts'
+export * from './learner.ts'
+export * from './mortal.ts'
+export * from './network.ts'
+export type { MemoryNetwork, MemoryNetworkOptions, MemoryPeer, Penalty } from './types.ts'

@@ -1,0 +1,95 @@
+/** A learner without TensorFlow: a quadratic of known curvature with seeded noise, trained by plain SGD on a virtual clock. */
+import { type SharedVectors, twins } from '../kernels/index.ts'
+import { type Clock, type ComputeContext, type Learner, seededRandom } from '../protocols/index.ts'
+
+/** Options of {@link createQuadraticLearner}. */
+export interface QuadraticOptions {
+  clock: Clock
+  /** Must hold 'theta' and 'gradient' and what the strategy needs. */
+  vectors: SharedVectors
+  /** Seed of this peer's noise. */
+  seed: string | number
+  /** Curvature of every dimension. Default 1. */
+  curvature?: number
+  /** Where the minimum lies, the same in every dimension. Default 1. */
+  target?: number
+  /** Standard deviation of the noise of a gradient's elements. Default 1. */
+  noise?: number
+  /** Learning rate of a step, numbered from 0. Default 0.05 throughout. */
+  learningRate?: (step: number) => number
+  /** Duration of a step, ms; of an evaluation too. */
+  milliseconds: number
+}
+
+/** A learner on the loss 0.5 curvature |theta - target|² / size, in plain typed arrays. */
+export function createQuadraticLearner(options: QuadraticOptions): Learner {
+  const { clock, vectors, milliseconds } = options
+  const curvature = options.curvature ?? 1
+  const target = options.target ?? 1
+  const noise = options.noise ?? 1
+  const rate = options.learningRate ?? (() => 0.05)
+  const theta = vectors.float32('theta')
+  const size = theta.length
+  const random = seededRandom('quadratic', options.seed)
+  const context: ComputeContext = {
+    kernels: twins,
+    float32: (name) => vectors.float32(name),
+    bytes: (name) => vectors.bytes(name),
+  }
+  let step = 0
+
+  const normal = (): number => Math.sqrt(-2 * Math.log(1 - random.uniform())) * Math.cos(2 * Math.PI * random.uniform())
+  const lossAt = (values: Float32Array): number => {
+    let sum = 0
+    for (const value of values) {
+      sum += (value - target) ** 2
+    }
+    return (0.5 * curvature * sum) / size
+  }
+
+  return {
+    size,
+    float32: context.float32,
+    bytes: context.bytes,
+    step: () => step,
+    async setStep(value) {
+      step = value
+    },
+    async train(count, { signal, onStep } = {}) {
+      const stopped = (): boolean => signal?.aborted ?? false
+      for (let i = 0; i < count && !stopped(); i++) {
+        await clock.sleep(milliseconds, signal).catch(() => undefined)
+        if (stopped()) {
+          return
+        }
+        const loss = lossAt(theta)
+        const learningRate = rate(step)
+        let squares = 0
+        for (let k = 0; k < size; k++) {
+          const gradient = curvature * ((theta[k] as number) - target) + noise * normal()
+          squares += gradient * gradient
+          theta[k] = (theta[k] as number) - learningRate * gradient
+        }
+        step++
+        onStep?.({ step, loss, gradientNorm: Math.sqrt(squares), learningRate, samples: 1, milliseconds })
+      }
+    },
+    async evaluate({ signal, vector } = {}) {
+      await clock.sleep(milliseconds, signal)
+      return { step, loss: lossAt(vectors.float32(vector ?? 'theta')), samples: 1, milliseconds }
+    },
+    async lossAt(vector) {
+      return lossAt(vectors.float32(vector))
+    },
+    async gradient() {
+      const gradient = vectors.float32('gradient')
+      for (let k = 0; k < size; k++) {
+        gradient[k] = curvature * ((theta[k] as number) - target) + noise * normal()
+      }
+      return lossAt(theta)
+    },
+    async compute(task, args) {
+      return task.run(context, args)
+    },
+  }
+}

@@ -1,0 +1,284 @@
+/**
+ * A network in memory. Peers are joined to each other unless a link is cut; gossip reaches everyone in the same part of the network,
+ * over as many hops as it takes; questions need a direct link. Latency, loss and order come from a seed, so a run can be repeated.
+ */
+import { type PeerName, type Random, StarlingError, seededRandom } from '../protocols/index.ts'
+import { aborted, ask, type Links } from './ask.ts'
+import { createVirtualClock } from './clock.ts'
+import { type Node, newNode } from './node.ts'
+import type { MemoryNetwork, MemoryNetworkOptions, MemoryPeer } from './types.ts'
+
+/** Longest gossip message and longest question, bytes: the same as in the daemon. */
+const MAX_NEWS = 64 * 1024
+
+/** A network without peers. */
+export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwork {
+  const [least, most] = options.latency ?? [5, 50]
+  const loss = options.loss ?? 0
+  const clock = createVirtualClock()
+  const dice = seededRandom(options.seed, 'network')
+  const nodes = new Map<PeerName, Node>()
+  /** Cut links as 'a|b' with a < b. Bounded by the pairs of peers. */
+  const cuts = new Set<string>()
+
+  const key = (a: PeerName, b: PeerName): string => (a < b ? `${a}|${b}` : `${b}|${a}`)
+  const linked = (a: Node, b: Node): boolean => a !== b && a.alive && b.alive && !cuts.has(key(a.name, b.name))
+  const delay = (bytes: number): number =>
+    least + dice.uniform() * (most - least) + (options.bandwidth === undefined ? 0 : (bytes / options.bandwidth) * 1000)
+  const links: Links = { clock, delay, under: new Set() }
+  const find = (name: PeerName): Node => {
+    const node = nodes.get(name)
+    if (node === undefined) {
+      throw new StarlingError('peer-unreachable', `there is no peer ${name}`, { peer: name })
+    }
+    return node
+  }
+
+  /** After links changed: fails what was under way on broken ones and tells everyone alive. */
+  const changed = (): void => {
+    for (const link of [...links.under]) {
+      if (!linked(link.from, link.to)) {
+        link.fail(unreachable(link.to.name))
+      }
+    }
+    for (const node of nodes.values()) {
+      if (node.alive) {
+        for (const listener of [...node.listeners]) {
+          clock.schedule(0, () => node.listeners.has(listener) && listener())
+        }
+      }
+    }
+  }
+
+  /** Hops from a peer to everyone it can reach. */
+  const hops = (from: Node): Map<Node, number> => {
+    const found = new Map([[from, 0]])
+    if (cuts.size === 0) {
+      // The usual case; the search below looks at every pair of peers.
+      for (const other of nodes.values()) {
+        if (linked(from, other)) {
+          found.set(other, 1)
+        }
+      }
+      return found
+    }
+    for (const [node, distance] of found) {
+      for (const other of nodes.values()) {
+        if (!found.has(other) && linked(node, other)) {
+          found.set(other, distance + 1)
+        }
+      }
+    }
+    return found
+  }
+
+  const publish = (from: Node, topic: string, data: Uint8Array): number => {
+    if (data.byteLength > MAX_NEWS) {
+      throw new StarlingError('message-too-large', `${data.byteLength} bytes of gossip, more than ${MAX_NEWS}`, {
+        topic,
+      })
+    }
+    const copy = new Uint8Array(data)
+    let handed = 0
+    for (const [node, distance] of hops(from)) {
+      if (distance === 0 || !node.topics.has(topic)) {
+        continue
+      }
+      handed += distance === 1 ? 1 : 0
+      let wait = 0
+      for (let hop = 0; hop < distance; hop++) {
+        wait += delay(0)
+      }
+      if (dice.uniform() < loss) {
+        continue
+      }
+      let at = clock.now() + wait
+      if (options.ordered === true) {
+        at = Math.max(at, node.latest.get(from.name) ?? 0)
+        node.latest.set(from.name, at)
+      }
+      const life = node.life
+      clock.schedule(at - clock.now(), () => {
+        // Frozen or dead by now, or cut off while the message was on its way.
+        if (node.alive && node.life === life && !node.frozen && (linked(from, node) || hops(from).has(node))) {
+          deliver(node, { topic, from: from.name, data: copy.slice() })
+        }
+      })
+    }
+    from.sent += data.byteLength * handed
+    return handed
+  }
+
+  const deliver = (node: Node, message: { topic: string; from: PeerName; data: Uint8Array }): void => {
+    node.received += message.data.byteLength
+    const handler = node.topics.get(message.topic)
+    const verdict = handler?.validate(message)
+    if (verdict?.verdict === 'accept') {
+      handler?.handle(message)
+    } else if (verdict?.verdict === 'reject') {
+      node.transport.penalize(message.from, verdict.reason)
+    }
+  }
+
+  const join = (name = `peer-${nodes.size}`): MemoryPeer => {
+    if (nodes.has(name)) {
+      throw new StarlingError('bad-scenario', `there is a peer ${name} already`, { peer: name })
+    }
+    const node = newNode(name)
+    const transport: MemoryPeer = {
+      self: name,
+      clock,
+      random: (purpose): Random => seededRandom(options.seed, name, purpose),
+      connected: () =>
+        [...nodes.values()]
+          .filter((other) => linked(node, other))
+          .map((other) => other.name)
+          .sort(),
+      onConnections(listener) {
+        // Wrapped, so that the same function may listen twice.
+        const entry = (): void => listener()
+        node.listeners.add(entry)
+        return () => node.listeners.delete(entry)
+      },
+      async publish(topic, data, signal) {
+        if (signal?.aborted === true) {
+          throw aborted()
+        }
+        return node.alive ? publish(node, topic, data) : 0
+      },
+      subscribe(topic, handler) {
+        if (node.topics.has(topic)) {
+          throw new StarlingError('duplicate-topic', `${name} handles ${topic} already`, { topic })
+        }
+        node.topics.set(topic, handler)
+        return () => {
+          if (node.topics.get(topic) === handler) {
+            node.topics.delete(topic)
+          }
+        }
+      },
+      async ask(peer, method, question, asked = {}) {
+        const other = nodes.get(peer)
+        if (asked.signal?.aborted === true) {
+          throw aborted()
+        }
+        if (question.byteLength > MAX_NEWS) {
+          throw new StarlingError(
+            'question-too-large',
+            `${question.byteLength} bytes of question, more than ${MAX_NEWS}`,
+            { method },
+          )
+        }
+        if (other === undefined || !linked(node, other)) {
+          throw unreachable(peer)
+        }
+        return ask(links, node, other, method, question, asked)
+      },
+      answer(method, answerer) {
+        if (node.answerers.has(method)) {
+          throw new StarlingError('duplicate-answerer', `${name} answers ${method} already`, { method })
+        }
+        node.answerers.set(method, answerer)
+        return () => {
+          if (node.answerers.get(method) === answerer) {
+            node.answerers.delete(method)
+          }
+        }
+      },
+      penalize(peer, reason) {
+        node.penalties.push({ peer, reason })
+        if (node.penalties.length > 1000) {
+          node.penalties.shift()
+        }
+      },
+      kill() {
+        node.alive = false
+        node.life++
+        node.topics.clear()
+        node.answerers.clear()
+        node.listeners.clear()
+        changed()
+      },
+      revive() {
+        node.alive = true
+        node.frozen = false
+        changed()
+      },
+      freeze() {
+        node.frozen = true
+      },
+      unfreeze() {
+        node.frozen = false
+      },
+      get alive() {
+        return node.alive
+      },
+      get penalties() {
+        return node.penalties
+      },
+      get outstanding() {
+        return node.outstanding
+      },
+      get mostOutstanding() {
+        return node.mostOutstanding
+      },
+      get sent() {
+        return node.sent
+      },
+      get received() {
+        return node.received
+      },
+    }
+    node.transport = transport
+    nodes.set(name, node)
+    changed()
+    return transport
+  }
+
+  return {
+    clock,
+    join,
+    peer: (name) => find(name).transport,
+    get peers() {
+      return [...nodes.keys()]
+    },
+    cut(a, b) {
+      cuts.add(key(find(a).name, find(b).name))
+      changed()
+    },
+    heal(a, b) {
+      cuts.delete(key(a, b))
+      changed()
+    },
+    partition(...groups) {
+      const group = new Map(groups.flatMap((names, index) => names.map((name) => [name, index] as const)))
+      cuts.clear()
+      for (const a of nodes.keys()) {
+        for (const b of nodes.keys()) {
+          if (a < b && (group.get(a) ?? a) !== (group.get(b) ?? b)) {
+            cuts.add(key(a, b))
+          }
+        }
+      }
+      changed()
+    },
+    healAll() {
+      cuts.clear()
+      changed()
+    },
+    answererOf(peer, method) {
+      const answerer = find(peer).answerers.get(method)
+      if (answerer === undefined) {
+        throw new StarlingError('unknown-method', `${peer} does not answer ${method}`, { peer, method })
+      }
+      return answerer
+    },
+    replaceAnswerer(peer, method, answerer) {
+      find(peer).answerers.set(method, answerer)
+    },
+  }
+}
+
+function unreachable(peer: PeerName): StarlingError {
+  return new StarlingError('peer-unreachable', `${peer} cannot be reached`, { peer })
+}
