@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { quietLog } from '../log/index.ts'
+import { serveApi } from './server.ts'
+import { findChromium, openPage } from './testing/browser.ts'
+import { createFakeNode, FAKE_PEERS } from './testing/fake-node.ts'
+
+const skip = findChromium() === undefined ? 'There is no Chromium on this machine to show the page in' : false
+
+describe('the page', { skip, timeout: 120_000 }, () => {
+  it('draws 5,000 events, escapes what peers write, fits a phone, and comes back after the node did', async () => {
+    const node = createFakeNode()
+    let server = await serveApi({ host: '127.0.0.1', port: 0 }, { node, log: quietLog })
+    const [self, other] = FAKE_PEERS as [string, string]
+    for (let step = 1; step <= 1_200; step += 1) {
+      for (const peer of [self, other]) {
+        node.emit(
+          { kind: 'step', step, loss: 5 / step, gradientNorm: 1, learningRate: 1, milliseconds: 1, samples: 1 },
+          peer,
+        )
+        node.emit({ kind: 'exchange-skipped', round: step, reason: 'partner-late' }, peer)
+      }
+    }
+    node.emit({ kind: 'connected', remote: other })
+    node.emit({
+      kind: 'exchange',
+      round: 9,
+      partner: other,
+      disagreement: 0.01,
+      codingError: 0,
+      bytesSent: 1_000,
+      bytesReceived: 1_000,
+      milliseconds: 5,
+    })
+    node.emit({ kind: 'sample', step: 5, prompt: 'p', text: 'p<img src=x onerror="window.broken=1"><b id=bold>x</b>' })
+    const page = await openPage(server.url, { width: 390, height: 800 })
+    try {
+      await page.until('document.querySelectorAll("#peers tr").length === 2')
+      await page.until('document.querySelector("#loss canvas")')
+      await page.until('document.querySelector("#ring .link") && document.querySelector("#ring .talk")')
+      assert.equal(await page.evaluate('document.querySelector("#samples").textContent.includes("<b id=bold>")'), true)
+      assert.equal(await page.evaluate('window.broken === undefined && document.getElementById("bold") === null'), true)
+      assert.equal(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), true)
+      assert.equal(await page.evaluate('document.querySelector("#reasons").textContent.includes("partner late")'), true)
+      await page.evaluate('document.querySelector("[data-axis=seconds]").click()')
+      assert.deepEqual(page.errors, [])
+
+      const port = Number(new URL(server.url).port)
+      await server.close()
+      await page.until('document.querySelector("#live").textContent === "reconnecting"')
+      node.setStatus({ runName: 'second life' })
+      server = await serveApi({ host: '127.0.0.1', port }, { node, log: quietLog })
+      await page.until(
+        'document.querySelector("#live").textContent === "live" && document.querySelector("#run-name").textContent === "second life"',
+      )
+    } finally {
+      await page.close()
+      await server.close()
+    }
+  })
+})

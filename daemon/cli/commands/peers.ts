@@ -1,0 +1,32 @@
+import { Command } from 'commander'
+import { callApi } from '../../api/index.ts'
+import type { PeerStatus } from '../../types.ts'
+import { formatBytes, formatDuration, formatLoss, shortName } from '../../view/index.ts'
+import { createOutput, plain, table } from '../output.ts'
+import { locate, type PlaceFlags, placeOptions } from '../place.ts'
+
+/** `starling peers`: everyone in the run that a node knows. */
+export function peers(): Command {
+  const command = new Command('peers').description('who is in the run, as a running node sees it')
+  for (const option of placeOptions()) command.addOption(option)
+  return command.addHelpText('after', '\nExample:\n  $ starling peers').action(async (flags: PlaceFlags) => {
+    const output = createOutput(flags.json === true)
+    const list = await callApi<PeerStatus[]>(locate(flags), 'GET', 'api/peers')
+    for (const peer of list) output.record({ kind: 'peer', ...peer })
+    output.summary({ peers: list.length, connected: list.filter((peer) => peer.connected).length })
+    const rows = list.map((peer) => [
+      plain(peer.name ?? shortName(peer.peer)) + (peer.self ? ' (this node)' : ''),
+      peer.phase,
+      peer.step,
+      peer.round,
+      formatLoss(peer.loss),
+      formatLoss(peer.validationLoss),
+      formatBytes(peer.bytesSent),
+      formatBytes(peer.bytesReceived),
+      peer.self
+        ? ''
+        : `${peer.connected ? 'connected' : 'not connected'}, heard ${formatDuration(peer.silentFor / 1000)} ago`,
+    ])
+    output.line(table(['peer', 'phase', 'step', 'round', 'loss', 'validation', 'sent', 'received', ''], rows))
+  })
+}

@@ -1,0 +1,95 @@
+/** The command line. Every command is a file of its own in commands/, and loads what it needs when it runs: help is instant. */
+import '../shims.ts'
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { bench } from './commands/bench.ts'
+import { doctor } from './commands/doctor.ts'
+import { evaluate } from './commands/evaluate.ts'
+import { events } from './commands/events.ts'
+import { generate } from './commands/generate.ts'
+import { init } from './commands/init.ts'
+import { inspect } from './commands/inspect.ts'
+import { join } from './commands/join.ts'
+import { peers } from './commands/peers.ts'
+import { start } from './commands/start.ts'
+import { status } from './commands/status.ts'
+import { stop } from './commands/stop.ts'
+import { swarm } from './commands/swarm.ts'
+import { codeOf, exitCodeOf, lineOf, OK } from './errors.ts'
+
+/** Version in package.json, three folders above the compiled file. */
+export function version(): string {
+  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
+
+function build(report: (code: number) => void): Command {
+  const program = new Command('starling')
+    .description('Many machines train one model together, and nobody leads.')
+    .version(version())
+    .showSuggestionAfterError()
+    .exitOverride()
+    .configureHelp({ sortSubcommands: false, helpWidth: 110 })
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ starling swarm --peers 4          train on this machine, and watch it in a browser\n  $ starling join LINK                add this machine to a run\n\nExit codes: 0 done, 1 the run failed, 2 a mistake in what was asked.',
+    )
+  // Errors are printed once, below, in one line.
+  const quiet = { outputError: () => {} }
+  program.configureOutput(quiet)
+  for (const command of [
+    swarm,
+    init,
+    start,
+    join,
+    status,
+    peers,
+    events,
+    stop,
+    generate,
+    evaluate,
+    inspect,
+    doctor,
+    bench,
+  ]) {
+    const made = command(report)
+    prepare(made)
+    program.addCommand(made)
+  }
+  return program
+
+  function prepare(command: Command): void {
+    command.copyInheritedSettings(program)
+    command.configureOutput(quiet).showSuggestionAfterError().exitOverride()
+    for (const child of command.commands) prepare(child)
+  }
+}
+
+/** Runs one command line. Resolves to the exit code; prints at most one line for an error. */
+export async function main(args: readonly string[]): Promise<number> {
+  let code = OK
+  // Whoever reads our lines may stop reading (head, less): that is no error.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(OK)
+    throw error
+  })
+  try {
+    const program = build((reported) => {
+      code = Math.max(code, reported)
+    })
+    if (args.length === 0) {
+      program.outputHelp()
+      return OK
+    }
+    await program.parseAsync(args, { from: 'user' })
+  } catch (error) {
+    // --help and --version end by an exception too.
+    if (error instanceof CommanderError && error.exitCode === 0) return OK
+    code = exitCodeOf(error)
+    if (args.includes('--json'))
+      console.log(JSON.stringify({ kind: 'error', code: codeOf(error), message: lineOf(error) }))
+    console.error(`starling: ${lineOf(error)}`)
+    if (process.env.STARLING_DEBUG !== undefined && error instanceof Error) console.error(error.stack)
+  }
+  return code
+}

@@ -1,0 +1,97 @@
+/** Values of options, read strictly: the error names what is allowed. */
+import { InvalidArgumentError, Option } from 'commander'
+
+/** A whole number between two bounds. */
+export function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (/^[+-]?\d+$/.test(text) && value >= least && value <= most) return value
+    throw new InvalidArgumentError(
+      most === Number.MAX_SAFE_INTEGER
+        ? `Must be a whole number of at least ${least}.`
+        : `Must be a whole number from ${least} to ${most}.`,
+    )
+  }
+}
+
+/** A number between two bounds. */
+export function real(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (text.trim() !== '' && Number.isFinite(value) && value >= least && value <= most) return value
+    throw new InvalidArgumentError(`Must be a number from ${least} to ${most}.`)
+  }
+}
+
+/** A multiaddr in form; the network says more if it is of no use. */
+export function multiaddr(text: string, earlier: string[] = []): string[] {
+  if (!/^\/(ip4|ip6|dns|dns4|dns6|dnsaddr)\/[^/\s]+/.test(text)) {
+    throw new InvalidArgumentError('Must be a multiaddr such as /ip4/0.0.0.0/tcp/4001.')
+  }
+  return [...earlier, text]
+}
+
+/** --json, the same everywhere. */
+export const jsonOption = (): Option => new Option('--json', 'one JSON object a line, the last one is the summary')
+
+/** Options of commands that start a node in this process. */
+export function nodeOptions(): Option[] {
+  return [
+    new Option('--data-folder <folder>', 'identity, records and checkpoints (default: below .starling)'),
+    new Option('--name <name>', 'what people call this peer').argParser((text: string) => {
+      if (/^[\p{L}\p{N} ._-]{1,40}$/u.test(text)) return text
+      throw new InvalidArgumentError('Must be 1 to 40 letters, digits, spaces or . _ -')
+    }),
+    new Option(
+      '--listen <multiaddr>',
+      'where to listen; may be given several times (default: /ip4/0.0.0.0/tcp/0)',
+    ).argParser(multiaddr),
+    new Option('--announce <multiaddr>', 'an address to tell others beside those').argParser(multiaddr),
+    new Option('--bootstrap <multiaddr>', 'a peer to dial at the start; may be given several times').argParser(
+      multiaddr,
+    ),
+    new Option('--local', 'listen on this machine only'),
+    new Option('--mdns', 'look for peers on the local network'),
+    new Option('--no-resume', 'start from the beginning even if the data folder holds a checkpoint'),
+    new Option('--data <path>', 'where the data file of the run lies on this machine (default: fetched from peers)'),
+    new Option('--threads <count>', 'threads for computing (default: all cores)').argParser(whole(1, 1024)),
+    new Option('--engine <name>', 'engine to compute with (default: the best one here)').choices([
+      'native',
+      'wasm',
+      'js',
+    ]),
+    new Option('--api-host <host>', 'address of the API and the page; any but loopback asks for a token').default(
+      '127.0.0.1',
+    ),
+    new Option('--port <port>', 'port of the API and the page; 0 picks a free one')
+      .argParser(whole(0, 65_535))
+      .default(0),
+    new Option('--api-token <token>', 'token that the API asks for'),
+    new Option('--stay', 'keep serving state and page when the training is done'),
+    new Option('--log-level <level>', 'how much to log on standard error')
+      .choices(['silent', 'error', 'warn', 'info', 'debug', 'trace'])
+      .default('warn'),
+    jsonOption(),
+  ]
+}
+
+/** What {@link nodeOptions} parse to. */
+export interface NodeFlags {
+  dataFolder?: string
+  name?: string
+  listen?: string[]
+  announce?: string[]
+  bootstrap?: string[]
+  local?: true
+  mdns?: true
+  resume: boolean
+  data?: string
+  threads?: number
+  engine?: 'native' | 'wasm' | 'js'
+  apiHost: string
+  port: number
+  apiToken?: string
+  stay?: true
+  logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace'
+  json?: true
+}

@@ -1,0 +1,13 @@
+/** How this program was called, so that a command that it suggests can be pasted as it is. */
+import { basename, relative } from 'node:path'
+
+/** `starling`, `npx starling` under npm, or `node bin/starling.js`. */
+export function programName(
+  argv: readonly string[] = process.argv,
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): string {
+  if (environment.npm_lifecycle_event !== undefined) return 'npx starling'
+  const script = argv[1] ?? ''
+  if (!/\.js$/.test(script)) return basename(script) || 'starling'
+  return `node ${relative(process.cwd(), script)}`
+}

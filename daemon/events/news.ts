@@ -1,0 +1,196 @@
+import { z } from 'zod'
+import { defineMessage, RateLimit, StarlingError, type Swarm } from '../../protocols/index.ts'
+import type { EventLog, OwnEvent } from './log.ts'
+
+/** Gossip topic of what happened at each peer, so that the page of any node shows the whole run. */
+export const NEWS_TOPIC = 'news'
+
+/** Milliseconds between two batches of a peer: the page feels live, and the signature's cost is shared by several events. */
+const NEWS_INTERVAL = 2_000
+
+/** Largest batch, bytes; well below the gossip limit of 64 KiB. */
+const BATCH_BYTES = 16 * 1024
+
+/** Most events in a batch, and most samples of text among them (up to 4 KiB each in UTF-8). */
+const BATCH_EVENTS = 32
+const LONG_EVENTS = 1
+
+/** Own events waiting to be sent; steps beyond it are dropped first, they are only points of a curve. */
+const QUEUE_EVENTS = 192
+
+/** Batches that an author may send: one a second, eight at once; others are ignored. The longest silent of 1,024 authors is forgotten first. */
+const AUTHOR_RATE = { rate: 1, burst: 8, keys: 1_024 }
+
+/** Latest moment that a Date can hold, milliseconds since the epoch; beyond it every attempt to show the time throws. */
+const LATEST_TIME = 8.64e15
+
+const whole = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
+const real = z.number()
+const peer = z.string().regex(/^[1-9A-HJ-NP-Za-km-z]{1,64}$/)
+const text = (longest: number) => z.string().max(longest)
+
+/** The events that are told to others. Whatever is not named here stays at home: no paths, no addresses, no messages of exceptions. */
+const publicEvent = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('step'),
+    step: whole,
+    loss: real,
+    gradientNorm: real,
+    learningRate: real,
+    milliseconds: real,
+    samples: whole,
+  }),
+  z.strictObject({ kind: z.literal('evaluation'), step: whole, round: whole, loss: real, accuracy: real.optional() }),
+  z.strictObject({
+    kind: z.literal('exchange'),
+    round: whole,
+    partner: peer,
+    disagreement: real,
+    codingError: real,
+    bytesSent: whole,
+    bytesReceived: whole,
+    milliseconds: real,
+  }),
+  z.strictObject({
+    kind: z.literal('exchange-skipped'),
+    round: whole,
+    partner: peer.optional(),
+    reason: z.enum([
+      'no-partner',
+      'partner-late',
+      'partner-ahead',
+      'partner-lost',
+      'view-mismatch',
+      'bad-tensor',
+      'aborted',
+    ]),
+  }),
+  z.strictObject({
+    kind: z.literal('joined'),
+    donor: peer.optional(),
+    step: whole,
+    round: whole,
+    bytes: whole,
+    milliseconds: real,
+  }),
+  z.strictObject({ kind: z.literal('waiting'), for: text(200), peer: peer.optional() }),
+  z.strictObject({ kind: z.literal('finished'), step: whole, round: whole }),
+  z.strictObject({ kind: z.literal('rejected'), peer, what: text(64), reason: text(200) }),
+  z.strictObject({ kind: z.literal('trainer-restarted'), step: whole }),
+  z.strictObject({ kind: z.literal('sample'), step: whole, prompt: text(200), text: text(1_000) }),
+])
+
+/** One event of a batch, with the time on its author's clock. */
+export interface NewsItem {
+  time: number
+  event: OwnEvent
+}
+
+const message = defineMessage(
+  'news',
+  z.strictObject({
+    v: z.literal(1),
+    items: z
+      .array(z.strictObject({ time: whole.max(LATEST_TIME), event: publicEvent }))
+      .min(1)
+      .max(BATCH_EVENTS),
+  }),
+  { maxBytes: BATCH_BYTES, maxItems: BATCH_EVENTS * 24 },
+)
+
+/** True for an event that others are told of; one with a number that is not finite is not. */
+export function isPublic(event: OwnEvent): boolean {
+  return publicEvent.safeParse(event).success
+}
+
+/** One batch as bytes. Throws StarlingError 'bad-message' when it is too long. */
+export function encodeNews(items: readonly NewsItem[]): Uint8Array {
+  return message.encode({ v: 1, items: items as never })
+}
+
+/** Reads a batch of a stranger. Throws StarlingError 'bad-message' for anything that is not one. */
+export function decodeNews(data: Uint8Array): NewsItem[] {
+  return message.decode(data).items as NewsItem[]
+}
+
+export interface News {
+  /** Tells the others of an event of this node, with the next batch. Events that are not public are left out. */
+  tell(event: OwnEvent, time: number): void
+  /** Sends what waits and stops. */
+  stop(): Promise<void>
+}
+
+/**
+ * Sends this node's public events to the run in small signed batches and merges those of the others into `log`. The author is the signer of the
+ * gossip message; a batch cannot speak for somebody else.
+ */
+export function createNews(modules: { swarm: Swarm; log: EventLog }): News {
+  const { swarm, log } = modules
+  const stopped = new AbortController()
+  const queue: NewsItem[] = [] // at most QUEUE_EVENTS
+  const rates = new RateLimit(AUTHOR_RATE)
+
+  const unsubscribe = swarm.subscribe(NEWS_TOPIC, {
+    validate({ from, data }) {
+      if (!rates.allow(from, 1, swarm.clock.now())) return { verdict: 'ignore', reason: 'rate' }
+      try {
+        decodeNews(data)
+        return { verdict: 'accept' }
+      } catch (error) {
+        // Events that a later version tells of are no fault of its honest forwarders.
+        const misfit = error instanceof StarlingError && error.data.misfit === true
+        return misfit
+          ? { verdict: 'ignore', reason: 'unknown-event' }
+          : { verdict: 'reject', reason: error instanceof StarlingError ? error.code : 'bad-message' }
+      }
+    },
+    handle({ from, data }) {
+      if (from === swarm.self) return
+      for (const { time, event } of decodeNews(data)) log.merge(from, time, event)
+    },
+  })
+
+  const send = async (): Promise<void> => {
+    while (queue.length > 0) {
+      // Only samples are long; four of them fit beside anything else.
+      let long = 0
+      let count = 0
+      while (count < queue.length && count < BATCH_EVENTS && long <= LONG_EVENTS) {
+        if (queue[count]?.event.kind === 'sample') long += 1
+        count += 1
+      }
+      const items = queue.splice(0, count)
+      await swarm.publish(NEWS_TOPIC, encodeNews(items))
+    }
+  }
+
+  const loop = (async () => {
+    while (!stopped.signal.aborted) {
+      try {
+        await swarm.clock.sleep(NEWS_INTERVAL, stopped.signal)
+        await send()
+      } catch (error) {
+        // News is worth nothing without somebody to hear it: a failed batch is lost, the next one is tried.
+        if (stopped.signal.aborted) return
+        if (!(error instanceof Error)) throw error
+      }
+    }
+  })()
+
+  return {
+    tell(event, time) {
+      if (!isPublic(event)) return
+      queue.push({ time: Math.min(LATEST_TIME, Math.max(0, Math.round(time))), event })
+      if (queue.length <= QUEUE_EVENTS) return
+      const step = queue.findIndex((item) => item.event.kind === 'step')
+      queue.splice(Math.max(0, step), 1)
+    },
+    async stop() {
+      unsubscribe()
+      stopped.abort()
+      await loop
+      // The last words (finished) go out if the network still takes them.
+      await send().catch(() => {})
+    },
+  }
+}

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { createMetrics, type Metrics } from './metrics.ts'
+
+describe('metrics', () => {
+  let metrics: Metrics
+  before(() => {
+    const traffic = () => ({ sent: { wire: 10, 'ask:blob-chunk': 7 }, received: { wire: 20 } })
+    metrics = createMetrics({ traffic, members: () => 4, connections: () => 3 })
+  })
+  after(() => metrics.stop())
+
+  it('count what happened, by reason and purpose, in the Prometheus format', async () => {
+    const step = {
+      kind: 'step',
+      step: 9,
+      loss: 1.5,
+      gradientNorm: 1,
+      learningRate: 0.1,
+      milliseconds: 20,
+      samples: 16,
+    } as const
+    metrics.observe(step)
+    metrics.observe({ ...step, step: 10 })
+    metrics.observe({ kind: 'exchange-skipped', round: 3, reason: 'partner-late' })
+    metrics.observe({ kind: 'rejected', peer: 'x', what: 'tensor', reason: 'bad-tensor' })
+    metrics.reject('bad-tensor')
+    const { contentType, text } = await metrics.text()
+    assert.match(contentType, /text\/plain/)
+    for (const line of [
+      'starling_steps_total 2',
+      'starling_step 10',
+      'starling_loss{split="training"} 1.5',
+      'starling_exchanges_skipped_total{reason="partner-late"} 1',
+      'starling_rejects_total{reason="bad-tensor"} 2',
+      'starling_traffic_bytes{purpose="ask:blob-chunk",direction="sent"} 7',
+      'starling_members 4',
+      'starling_connections 3',
+      'starling_step_seconds_count 2',
+    ]) {
+      assert.ok(text.split('\n').includes(line), line)
+    }
+    for (const help of text.split('\n').filter((line) => line.startsWith('# HELP'))) assert.match(help, /\.$/)
+  })
+
+  it('measure how long the event loop is held up', async () => {
+    // The histogram needs a tick before and after the stall to see it.
+    const tick = () => new Promise((resolve) => setTimeout(resolve, 20))
+    await tick()
+    metrics.resetEventLoop()
+    await tick()
+    const end = performance.now() + 60
+    while (performance.now() < end);
+    await tick()
+    const { p50, p99, max } = metrics.eventLoop()
+    assert.ok(max >= 40 && max >= p99 && p99 >= p50)
+  })
+})

@@ -1,0 +1,185 @@
+import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks'
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { OwnEvent } from '../events/index.ts'
+
+/** Milliseconds between two samples of the event loop's delay; short enough to see a 10 ms stall. */
+const LOOP_RESOLUTION = 5
+
+/** Bytes by purpose since the start, as the network counts them. */
+export interface Traffic {
+  sent: Record<string, number>
+  received: Record<string, number>
+}
+
+/** Everything the node measures about itself. */
+export interface Metrics {
+  readonly registry: Registry
+  /** Takes one event of this node, every step included. */
+  observe(event: OwnEvent): void
+  /** Counts a refused message or answer. */
+  reject(reason: string): void
+  /** Delay of this thread's event loop since the start, milliseconds, beyond the time it asked to sleep. */
+  eventLoop(): { p50: number; p99: number; max: number }
+  /** Forgets the delays so far: the start loads code for seconds, which says nothing about the run. */
+  resetEventLoop(): void
+  text(): Promise<{ contentType: string; text: string }>
+  stop(): void
+}
+
+export interface MetricsSources {
+  /** Asked at every scrape. */
+  traffic(): Traffic
+  members(): number
+  connections(): number
+}
+
+/** One registry per node, not the library's global one: several nodes may live in one process in tests. */
+export function createMetrics(sources: MetricsSources): Metrics {
+  const registry = new Registry()
+  const registers = [registry]
+  const loop: IntervalHistogram = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION })
+  loop.enable()
+
+  const steps = new Counter({ name: 'starling_steps_total', help: 'Optimizer steps taken by this node.', registers })
+  const step = new Gauge({
+    name: 'starling_step',
+    help: 'Optimizer step of the schedule that this node is at.',
+    registers,
+  })
+  const round = new Gauge({ name: 'starling_round', help: 'Outer round that this node is in.', registers })
+  const loss = new Gauge({
+    name: 'starling_loss',
+    help: 'Latest loss, nats per token or image.',
+    labelNames: ['split'],
+    registers,
+  })
+  const stepSeconds = new Histogram({
+    name: 'starling_step_seconds',
+    help: 'Wall time of one optimizer step.',
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers,
+  })
+  const exchangeSeconds = new Histogram({
+    name: 'starling_exchange_seconds',
+    help: 'Wall time of one completed exchange with a partner.',
+    buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+    registers,
+  })
+  const skipped = new Counter({
+    name: 'starling_exchanges_skipped_total',
+    help: 'Exchanges that did not happen, by reason.',
+    labelNames: ['reason'],
+    registers,
+  })
+  const disagreement = new Gauge({
+    name: 'starling_disagreement',
+    help: 'Estimated standard deviation of the replicas, from the latest exchange.',
+    registers,
+  })
+  const rejects = new Counter({
+    name: 'starling_rejects_total',
+    help: 'Messages and answers of other peers that were refused, by reason.',
+    labelNames: ['reason'],
+    registers,
+  })
+  const crashes = new Counter({
+    name: 'starling_trainer_crashes_total',
+    help: 'Times the trainer thread died and was started again.',
+    registers,
+  })
+  const checkpoints = new Counter({ name: 'starling_checkpoints_total', help: 'Checkpoints written.', registers })
+
+  new Gauge({
+    name: 'starling_traffic_bytes',
+    help: 'Bytes since the start, by purpose and direction.',
+    labelNames: ['purpose', 'direction'],
+    registers,
+    collect() {
+      const { sent, received } = sources.traffic()
+      for (const [purpose, bytes] of Object.entries(sent)) this.set({ purpose, direction: 'sent' }, bytes)
+      for (const [purpose, bytes] of Object.entries(received)) this.set({ purpose, direction: 'received' }, bytes)
+    },
+  })
+  new Gauge({
+    name: 'starling_members',
+    help: 'Members of the run that this node hears, itself included.',
+    registers,
+    collect() {
+      this.set(sources.members())
+    },
+  })
+  new Gauge({
+    name: 'starling_connections',
+    help: 'Peers with an open connection.',
+    registers,
+    collect() {
+      this.set(sources.connections())
+    },
+  })
+  new Gauge({
+    name: 'starling_memory_bytes',
+    help: 'Memory of the process.',
+    labelNames: ['kind'],
+    registers,
+    collect() {
+      const { rss, heapUsed, external } = process.memoryUsage()
+      this.set({ kind: 'rss' }, rss)
+      this.set({ kind: 'heap' }, heapUsed)
+      this.set({ kind: 'external' }, external)
+    },
+  })
+  const eventLoop = (): { p50: number; p99: number; max: number } => {
+    // The histogram records the whole interval between two ticks; the delay is what exceeds the resolution.
+    const delay = (nanoseconds: number): number =>
+      Number.isFinite(nanoseconds) ? Math.max(0, nanoseconds / 1e6 - LOOP_RESOLUTION) : 0
+    return loop.count === 0
+      ? { p50: 0, p99: 0, max: 0 }
+      : { p50: delay(loop.percentile(50)), p99: delay(loop.percentile(99)), max: delay(loop.max) }
+  }
+  new Gauge({
+    name: 'starling_event_loop_delay_seconds',
+    help: 'Delay of the network thread since the start.',
+    labelNames: ['quantile'],
+    registers,
+    collect() {
+      const { p50, p99, max } = eventLoop()
+      this.set({ quantile: '0.5' }, p50 / 1_000)
+      this.set({ quantile: '0.99' }, p99 / 1_000)
+      this.set({ quantile: '1' }, max / 1_000)
+    },
+  })
+
+  return {
+    registry,
+    eventLoop,
+    resetEventLoop: () => loop.reset(),
+    reject: (reason) => rejects.inc({ reason }),
+    observe(event) {
+      if (event.kind === 'step') {
+        steps.inc()
+        step.set(event.step)
+        loss.set({ split: 'training' }, event.loss)
+        stepSeconds.observe(event.milliseconds / 1_000)
+      } else if (event.kind === 'evaluation') {
+        loss.set({ split: 'validation' }, event.loss)
+        round.set(event.round)
+      } else if (event.kind === 'exchange') {
+        round.set(event.round)
+        exchangeSeconds.observe(event.milliseconds / 1_000)
+        disagreement.set(event.disagreement)
+      } else if (event.kind === 'exchange-skipped') {
+        round.set(event.round)
+        skipped.inc({ reason: event.reason })
+      } else if (event.kind === 'rejected') rejects.inc({ reason: event.reason })
+      else if (event.kind === 'trainer-crashed') crashes.inc()
+      else if (event.kind === 'checkpoint') checkpoints.inc()
+    },
+    async text() {
+      return { contentType: registry.contentType, text: await registry.metrics() }
+    },
+    stop() {
+      loop.disable()
+      registry.clear()
+    },
+  }
+}

@@ -1,0 +1,44 @@
+/** Multiaddrs: reading them, naming the peer at their end, and telling private ones. */
+import { isPrivate } from '@libp2p/utils'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import { type PeerName, StarlingError } from '../../protocols/index.ts'
+
+/** Reads a multiaddr. Throws 'bad-address' with an example. */
+export function parseAddress(text: string): Multiaddr {
+  try {
+    return multiaddr(text)
+  } catch (error) {
+    const message = `'${text}' is no multiaddr: write e.g. /ip4/192.0.2.7/tcp/7400 or /dns4/host.example/tcp/7400/p2p/12D3...`
+    throw new StarlingError('bad-address', message, { address: text }, { cause: error })
+  }
+}
+
+/** The multiaddr, or undefined for what is none: for addresses that others sent. */
+export function tryAddress(text: string): Multiaddr | undefined {
+  try {
+    return multiaddr(text)
+  } catch {
+    // Others' addresses may be anything; what cannot be read cannot be dialled.
+    return undefined
+  }
+}
+
+/** The peer an address ends at, if it says so. */
+export function peerOf(address: Multiaddr): PeerName | undefined {
+  return address.getComponents().findLast((part) => part.name === 'p2p')?.value
+}
+
+/** The address with the peer's id at its end, so that nobody else can answer there. */
+export function withPeer(address: Multiaddr, peer: PeerName): Multiaddr {
+  return peerOf(address) === undefined ? address.encapsulate(`/p2p/${peer}`) : address
+}
+
+/** True for addresses of this machine or of a private network. Names are taken to be public. */
+export function isPrivateAddress(address: Multiaddr): boolean {
+  try {
+    return isPrivate(address)
+  } catch {
+    // Not an address by number.
+    return false
+  }
+}

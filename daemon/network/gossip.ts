@@ -1,0 +1,244 @@
+/** News to the whole run: gossipsub with signed messages, a fixed list of topics, and validators that say why. */
+import {
+  type GossipSub,
+  type GossipsubOpts,
+  gossipsub,
+  type Message,
+  type SignedMessage,
+  StrictSign,
+  TopicValidatorResult,
+} from '@libp2p/gossipsub'
+import { createPeerScoreParams, createTopicScoreParams, type TopicScoreParams } from '@libp2p/gossipsub/score'
+import type { PeerId } from '@libp2p/interface'
+import { type GossipMessage, type PeerName, StarlingError, type TopicHandler } from '../../protocols/index.ts'
+import type { Counters } from './counters.ts'
+import type { Ledger } from './ledger.ts'
+import type { NetworkLog } from './types.ts'
+
+/** Longest payload, bytes. Bulk is pulled, not gossiped. */
+export const MAX_GOSSIP_BYTES = 64 * 1024
+/** Longest frame of the router, bytes: some messages asked for by id may come together. */
+const MAX_RPC_BYTES = 2 * 1024 * 1024
+/** Bytes waiting for one peer before its stream is given up; the router has no back-pressure of its own. */
+const MAX_OUTBOUND_BYTES = 8 * 1024 * 1024
+/** A busy event loop keeps promises late; 3 s, the default, would punish peers for training. Milliseconds. */
+const IWANT_FOLLOW_UP = 12_000
+/** Messages accepted and not yet handled; the oldest is dropped, gossip promises nothing. */
+const MAX_UNHANDLED = 1_024
+/** Messages handled before the event loop gets its turn. */
+const HANDLE_BATCH = 32
+/** Invalid messages are forgotten over hours, not heartbeats: the score's counter times this, each second. */
+const INVALID_DECAY = 0.9995
+/** Addresses that many honest peers of one machine share. */
+const COLOCATION_EXEMPT = ['127.0.0.1', '::1', '::ffff:127.0.0.1']
+
+const WIRE_VERSION = 1
+
+/** Full name of a topic: network, version of the wire format, run, and the short name. */
+export function topicName(run: string, topic: string): string {
+  return `/starling/${WIRE_VERSION}/${run}/${topic}`
+}
+
+/**
+ * Rare messages are normal here, so P3 and P3b (too few deliveries) are off. P2 rewards a little, P4 punishes invalid messages:
+ * four from one forwarder are enough to be ignored.
+ */
+function topicScore(): TopicScoreParams {
+  return createTopicScoreParams({
+    topicWeight: 1,
+    timeInMeshWeight: 0,
+    firstMessageDeliveriesWeight: 0.1,
+    firstMessageDeliveriesDecay: 0.99,
+    firstMessageDeliveriesCap: 100,
+    meshMessageDeliveriesWeight: 0,
+    meshFailurePenaltyWeight: 0,
+    invalidMessageDeliveriesWeight: -5,
+    invalidMessageDeliveriesDecay: INVALID_DECAY,
+  })
+}
+
+/** The router's options for a run; `points` are those of our own ledger. */
+export function gossipOptions(
+  run: string,
+  topics: readonly string[],
+  points: (peer: PeerName) => number,
+): Partial<GossipsubOpts> {
+  const names = topics.map((topic) => topicName(run, topic))
+  return {
+    globalSignaturePolicy: StrictSign,
+    allowedTopics: names,
+    allowPublishToZeroTopicPeers: true,
+    fallbackToFloodsub: false,
+    floodPublish: false,
+    doPX: false,
+    emitSelf: false,
+    gossipsubIWantFollowupMs: IWANT_FOLLOW_UP,
+    maxInboundDataLength: MAX_RPC_BYTES,
+    maxOutboundBufferSize: MAX_OUTBOUND_BYTES,
+    maxTopicBytesPerPeer: 64 * 1024,
+    maxInboundStreams: 2,
+    maxOutboundStreams: 2,
+    /** Skip copies only of what is larger than the message that says so. */
+    idontwantMinDataSize: 16 * 1024,
+    decodeRpcLimits: {
+      maxSubscriptions: 64,
+      maxMessages: 256,
+      maxIhaveMessageIDs: 5_000,
+      maxIwantMessageIDs: 5_000,
+      maxIdontwantMessageIDs: 512,
+      maxControlMessages: 64,
+      maxPeerInfos: 16,
+    },
+    scoreParams: createPeerScoreParams({
+      topics: Object.fromEntries(names.map((name) => [name, topicScore()])),
+      appSpecificScore: (peer) => -points(peer),
+      appSpecificWeight: 1,
+      IPColocationFactorWhitelist: new Set(COLOCATION_EXEMPT),
+    }),
+  }
+}
+
+export function gossipService(options: Partial<GossipsubOpts>): ReturnType<typeof gossipsub> {
+  return gossipsub(options)
+}
+
+export interface GossipParts {
+  router: GossipSub
+  run: string
+  topics: readonly string[]
+  ledger: Ledger
+  counters: Counters
+  log: NetworkLog
+}
+
+export class Gossip {
+  readonly #parts: GossipParts
+  /** Full name to short name. */
+  readonly #names: Map<string, string>
+  /** By full name; bounded by the run's topics. */
+  readonly #handlers = new Map<string, TopicHandler>()
+  /** Bounded by MAX_UNHANDLED. */
+  readonly #unhandled: GossipMessage[] = []
+  #scheduled = false
+  #started = false
+  /** Messages dropped because the handlers did not keep up. */
+  dropped = 0
+
+  constructor(parts: GossipParts) {
+    this.#parts = parts
+    this.#names = new Map(parts.topics.map((topic) => [topicName(parts.run, topic), topic]))
+  }
+
+  /** To be called when the router runs. */
+  start(): void {
+    this.#started = true
+    this.#parts.router.addEventListener('message', this.#onMessage)
+    for (const name of this.#handlers.keys()) this.#parts.router.subscribe(name)
+  }
+
+  stop(): void {
+    this.#started = false
+    this.#parts.router.removeEventListener('message', this.#onMessage)
+    this.#unhandled.length = 0
+  }
+
+  async publish(topic: string, data: Uint8Array, signal?: AbortSignal): Promise<number> {
+    if (signal?.aborted) throw new StarlingError('aborted', 'the message was given up by its author', { topic })
+    const name = this.#name(topic)
+    if (data.byteLength > MAX_GOSSIP_BYTES) {
+      const text = `a message of ${data.byteLength} bytes to topic ${topic}, at most ${MAX_GOSSIP_BYTES} are allowed`
+      throw new StarlingError('message-too-large', text, { topic, bytes: data.byteLength })
+    }
+    if (!this.#started) return 0
+    const { recipients } = await this.#parts.router.publish(name, data)
+    this.#parts.counters.gossip(topic, data.byteLength * recipients.length, 0)
+    return recipients.length
+  }
+
+  subscribe(topic: string, handler: TopicHandler): () => void {
+    const name = this.#name(topic)
+    if (this.#handlers.has(name))
+      throw new StarlingError('duplicate-topic', `topic ${topic} has a handler already`, { topic })
+    this.#handlers.set(name, handler)
+    this.#parts.router.topicValidators.set(name, (forwarder, message) => this.#validate(forwarder, message))
+    if (this.#started) this.#parts.router.subscribe(name)
+    return () => {
+      if (this.#handlers.get(name) !== handler) return
+      this.#handlers.delete(name)
+      this.#parts.router.topicValidators.delete(name)
+      if (this.#started) this.#parts.router.unsubscribe(name)
+    }
+  }
+
+  subscribers(topic: string): PeerName[] {
+    return this.#started ? this.#parts.router.getSubscribers(this.#name(topic)).map(String).sort() : []
+  }
+
+  #name(topic: string): string {
+    const name = topicName(this.#parts.run, topic)
+    if (this.#names.has(name)) return name
+    const allowed = this.#parts.topics.join(', ')
+    throw new StarlingError('unknown-topic', `topic '${topic}' is none of this run's: ${allowed}`, { topic })
+  }
+
+  /** Called by the router with each new message, its signature checked. */
+  #validate(forwarder: PeerId, message: Message): TopicValidatorResult {
+    const handler = this.#handlers.get(message.topic)
+    if (handler === undefined || message.type !== 'signed') return TopicValidatorResult.Ignore
+    if (message.data.byteLength > MAX_GOSSIP_BYTES)
+      return this.#refuse(forwarder, `a message of ${message.data.byteLength} bytes`)
+    try {
+      const verdict = handler.validate(this.#plain(message))
+      if (verdict.verdict === 'accept') return TopicValidatorResult.Accept
+      if (verdict.verdict === 'ignore') return TopicValidatorResult.Ignore
+      return this.#refuse(forwarder, verdict.reason)
+    } catch (error) {
+      // A bug of ours must not cost the forwarder anything.
+      this.#parts.log.warn({ topic: message.topic, error: (error as Error).stack }, 'a validator failed')
+      return TopicValidatorResult.Ignore
+    }
+  }
+
+  #refuse(forwarder: PeerId, reason: string): TopicValidatorResult {
+    this.#parts.ledger.reject(forwarder.toString(), 'invalid-message', reason)
+    return TopicValidatorResult.Reject
+  }
+
+  #plain(message: SignedMessage): GossipMessage {
+    return { topic: this.#names.get(message.topic) ?? message.topic, from: message.from.toString(), data: message.data }
+  }
+
+  readonly #onMessage = (event: CustomEvent<Message>): void => {
+    const message = event.detail
+    if (message.type !== 'signed' || !this.#handlers.has(message.topic)) return
+    if (this.#unhandled.length >= MAX_UNHANDLED) {
+      this.#unhandled.shift()
+      this.dropped++
+    }
+    this.#unhandled.push(this.#plain(message))
+    this.#schedule()
+  }
+
+  /** Handlers run after the router has forwarded, a batch in each turn of the event loop. */
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(() => {
+      this.#scheduled = false
+      for (const message of this.#unhandled.splice(0, HANDLE_BATCH)) this.#handle(message)
+      if (this.#unhandled.length > 0) this.#schedule()
+    })
+  }
+
+  #handle(message: GossipMessage): void {
+    this.#parts.counters.gossip(message.topic, 0, message.data.byteLength)
+    try {
+      this.#handlers.get(topicName(this.#parts.run, message.topic))?.handle(message)
+    } catch (error) {
+      this.#parts.log.warn(
+        { topic: message.topic, from: message.from, error: (error as Error).stack },
+        'a topic handler failed',
+      )
+    }
+  }
+}

@@ -1,0 +1,107 @@
+/** The libp2p node: which modules, and every limit set on purpose. */
+import type { GossipSub, GossipsubOpts } from '@libp2p/gossipsub'
+import { type Identify, identify } from '@libp2p/identify'
+import type { ConnectionGater, Libp2p, Metrics, PrivateKey } from '@libp2p/interface'
+import { mdns } from '@libp2p/mdns'
+import { noise } from '@libp2p/noise'
+import { type Ping, ping } from '@libp2p/ping'
+import { tcp } from '@libp2p/tcp'
+import { yamux } from '@libp2p/yamux'
+import { createLibp2p } from 'libp2p'
+import { isPrivateAddress, parseAddress } from './addresses.ts'
+import { gossipService } from './gossip.ts'
+
+/** Connections of one machine per second: a swarm on loopback comes from one address, strangers need no more than a few. */
+const INBOUND_PER_HOST_PRIVATE = 200
+const INBOUND_PER_HOST_PUBLIC = 10
+/** Connections in the middle of their handshakes. */
+const MAX_PENDING_INBOUND = 64
+/** TCP's queue of connections not yet accepted. */
+const BACKLOG = 64
+/** Handshakes and protocol negotiation of a connection or stream must be done within this, milliseconds. */
+const UPGRADE_TIMEOUT = 10_000
+/** Unanswered this long, the connection is taken to be dead, milliseconds: a busy trainer must not look like one. */
+const PING_TIMEOUT = 20_000
+/**
+ * Pings of one connection at once. The monitor aborts a connection when a ping cannot be sent, so one that is answered late must not
+ * stand in the way of the next: the default of one does.
+ */
+const MAX_PINGS = 8
+/** Idle TCP connections are kept by the monitor's pings; silence beyond this is a dead line, milliseconds. */
+const SOCKET_TIMEOUT = 120_000
+/** All streams of a connection: two lanes and spares, gossip, identify, ping, in both directions. */
+const MAX_STREAMS = 64
+
+export interface HostOptions {
+  identity: PrivateKey
+  listen: readonly string[]
+  announce: readonly string[]
+  mdns: boolean
+  run: string
+  maxPeers: number
+  /** Milliseconds between libp2p's own checks of each connection. */
+  pingInterval: number
+  gossip: Partial<GossipsubOpts>
+  gater: ConnectionGater
+  metrics: Metrics
+}
+
+export type Host = Libp2p<{ identify: Identify; ping: Ping; pubsub: GossipSub }>
+
+/** Makes a node that is not started. Throws 'bad-address' for an address that cannot be read. */
+export async function createHost(options: HostOptions): Promise<Host> {
+  const listen = options.listen.map(parseAddress)
+  const local = listen.some(isPrivateAddress)
+  // Two peers that dial each other at once have two connections for a while.
+  const maxConnections = options.maxPeers * 2 + 8
+  return (await createLibp2p({
+    start: false,
+    privateKey: options.identity,
+    nodeInfo: { name: 'starling', version: '0.1.0', userAgent: 'starling/0.1.0' },
+    addresses: {
+      listen: listen.map(String),
+      appendAnnounce: options.announce.map((text) => parseAddress(text).toString()),
+    },
+    transports: [
+      tcp({
+        maxConnections,
+        backlog: BACKLOG,
+        inboundSocketInactivityTimeout: SOCKET_TIMEOUT,
+        outboundSocketInactivityTimeout: SOCKET_TIMEOUT,
+      }),
+    ],
+    connectionEncrypters: [noise()],
+    streamMuxers: [yamux({ maxEarlyStreams: MAX_STREAMS })],
+    peerDiscovery: options.mdns ? [mdns({ serviceTag: mdnsTag(options.run) })] : [],
+    connectionGater: options.gater,
+    connectionManager: {
+      maxConnections,
+      maxParallelDials: 16,
+      maxDialQueueLength: 64,
+      maxPeerAddrsToDial: 8,
+      dialTimeout: UPGRADE_TIMEOUT,
+      inboundUpgradeTimeout: UPGRADE_TIMEOUT,
+      inboundStreamProtocolNegotiationTimeout: UPGRADE_TIMEOUT,
+      outboundStreamProtocolNegotiationTimeout: UPGRADE_TIMEOUT,
+      inboundConnectionThreshold: local ? INBOUND_PER_HOST_PRIVATE : INBOUND_PER_HOST_PUBLIC,
+      maxIncomingPendingConnections: MAX_PENDING_INBOUND,
+      reconnectRetries: 0,
+    },
+    // Nothing else here pings: the monitor's pings would be in the way, or it in theirs.
+    connectionMonitor: { pingInterval: options.pingInterval, pingTimeout: { minTimeout: PING_TIMEOUT } },
+    metrics: () => options.metrics,
+    services: {
+      identify: identify({ maxMessageSize: 8 * 1024 }),
+      ping: ping({ maxInboundStreams: MAX_PINGS, maxOutboundStreams: MAX_PINGS }),
+      pubsub: gossipService(options.gossip),
+    },
+  })) as unknown as Host
+}
+
+/** Peers of other runs on the same network are not even found. */
+function mdnsTag(run: string): string {
+  return `_starling-${run
+    .toLowerCase()
+    .replace(/[^a-z0-9]/g, '')
+    .slice(-16)}._udp.local`
+}

@@ -1,0 +1,187 @@
+/** Finds out of each connected peer whether it is of our run; until then it counts as a stranger. */
+import { type PeerName, StarlingError } from '../../protocols/index.ts'
+import type { AskService } from './ask.ts'
+import { HELLO, type Hello, hello } from './hello.ts'
+import type { Ledger } from './ledger.ts'
+import type { NetworkLog } from './types.ts'
+
+/** Whole time for one hello, milliseconds: one round trip and a stream's opening, on a busy machine. */
+const HELLO_TIMEOUT = 10_000
+/** Tries before a silent peer is disconnected. */
+const ATTEMPTS = 3
+/** Reasons remembered for those who ask after an introduction has failed; the oldest goes first. */
+const MAX_FAILURES = 256
+
+/** An introduction under way. */
+interface Introduction {
+  done: Promise<boolean>
+  /** What the peer's own hello proved, whatever becomes of ours: it may hang up before it answers. */
+  stranger?: StarlingError
+}
+
+export interface IntroductionsParts {
+  run: string
+  ask: AskService
+  ledger: Ledger
+  log: NetworkLog
+  mine(): Hello
+  isConnected(peer: PeerName): boolean
+  /** A hello of a peer of our run, first or repeated. */
+  heard(peer: PeerName, said: Hello): void
+  /** The peer is of our run. */
+  introduced(peer: PeerName): void
+  /** It was of our run and its last connection is closed. */
+  departed(peer: PeerName): void
+  /** It is of another run or speaks another protocol. */
+  stranger(peer: PeerName): void
+  /** It does not say. */
+  silent(peer: PeerName): void
+  signal: AbortSignal
+}
+
+export class Introductions {
+  readonly #parts: IntroductionsParts
+  /** Bounded by the connections. */
+  readonly #introduced = new Set<PeerName>()
+  /** Bounded by the connections. */
+  readonly #running = new Map<PeerName, Introduction>()
+  /** Why the last introduction of a peer failed; at most MAX_FAILURES. */
+  readonly #failures = new Map<PeerName, StarlingError>()
+  #sorted: PeerName[] = []
+
+  constructor(parts: IntroductionsParts) {
+    this.#parts = parts
+    parts.ask.answer(HELLO, (peer, question) => this.#answer(peer, question))
+  }
+
+  has(peer: PeerName): boolean {
+    return this.#introduced.has(peer)
+  }
+
+  /** Introduced peers with an open connection, sorted. */
+  peers(): readonly PeerName[] {
+    return this.#sorted
+  }
+
+  /** Starts an introduction unless one runs. Resolves to whether the peer is of our run; never rejects. */
+  begin(peer: PeerName): Promise<boolean> {
+    return this.#start(peer).done
+  }
+
+  /** Waits for the introduction of a connected peer; throws why it failed. */
+  async done(peer: PeerName): Promise<void> {
+    if (this.has(peer) || (await this.begin(peer))) return
+    throw (
+      this.#failures.get(peer) ??
+      new StarlingError('peer-unreachable', `${peer} went away before it said its run`, { peer })
+    )
+  }
+
+  /** Says hello again to hear of new peers. */
+  async refresh(peer: PeerName): Promise<void> {
+    try {
+      await this.#exchange(peer)
+    } catch (error) {
+      this.#parts.log.debug({ peer, error: (error as Error).message }, 'no peers heard of')
+    }
+  }
+
+  forget(peer: PeerName): void {
+    if (!this.#introduced.delete(peer)) return
+    this.#sort()
+    this.#parts.departed(peer)
+  }
+
+  #start(peer: PeerName): Introduction {
+    let running = this.#running.get(peer)
+    if (running === undefined) {
+      const started: Introduction = { done: Promise.resolve(false) }
+      running = started
+      this.#running.set(peer, started)
+      started.done = this.#introduce(peer, started).finally(() => this.#running.delete(peer))
+    }
+    return running
+  }
+
+  async #introduce(peer: PeerName, running: Introduction): Promise<boolean> {
+    let failure: StarlingError | undefined
+    for (let attempt = 0; attempt < ATTEMPTS && this.#parts.isConnected(peer); attempt++) {
+      try {
+        await this.#exchange(peer)
+        return true
+      } catch (error) {
+        failure = error as StarlingError
+        if (this.has(peer)) return true
+        if (this.#parts.signal.aborted) return false
+        if (running.stranger !== undefined) break
+        if (failure.code === 'no-protocol' || failure.code === 'other-run' || failure.code === 'bad-message') break
+      }
+    }
+    failure = running.stranger ?? failure
+    if (failure !== undefined) this.#turnAway(peer, failure)
+    return false
+  }
+
+  async #exchange(peer: PeerName): Promise<void> {
+    const { ask, signal, mine } = this.#parts
+    const answer = await ask.ask(peer, HELLO, hello.encode(mine()), { timeout: HELLO_TIMEOUT, signal })
+    this.#check(peer, hello.decode(answer))
+  }
+
+  #answer(peer: PeerName, question: Uint8Array): Uint8Array {
+    let said: Hello
+    try {
+      said = hello.decode(question)
+    } catch (error) {
+      this.#parts.ledger.reject(peer, 'malformed-frame', (error as Error).message)
+      throw error
+    }
+    try {
+      this.#check(peer, said)
+    } catch (error) {
+      // Not turned away yet: it should hear why, in the answer, before the connection closes.
+      if (this.#parts.isConnected(peer)) this.#start(peer).stranger = error as StarlingError
+      throw error
+    }
+    return hello.encode(this.#parts.mine())
+  }
+
+  #check(peer: PeerName, said: Hello): void {
+    const { run, heard, introduced, isConnected } = this.#parts
+    if (said.run !== run)
+      throw new StarlingError('other-run', `${peer} is in run ${said.run}, this peer in ${run}`, {
+        peer,
+        run: said.run,
+      })
+    if (!isConnected(peer)) return
+    heard(peer, said)
+    if (this.#introduced.has(peer)) return
+    this.#introduced.add(peer)
+    this.#failures.delete(peer)
+    this.#sort()
+    introduced(peer)
+  }
+
+  #turnAway(peer: PeerName, failure: StarlingError): void {
+    const { ledger, log, stranger, silent } = this.#parts
+    this.#failures.delete(peer)
+    this.#failures.set(peer, failure)
+    if (this.#failures.size > MAX_FAILURES) this.#failures.delete(this.#failures.keys().next().value as PeerName)
+    if (failure.code === 'no-protocol' || failure.code === 'other-run') {
+      ledger.reject(peer, failure.code, failure.message)
+      log.warn({ peer, reason: failure.code }, `disconnected a peer that is not of this run: ${failure.message}`)
+      stranger(peer)
+    } else if (failure.code === 'bad-message') {
+      ledger.reject(peer, 'malformed-frame', failure.message)
+      stranger(peer)
+    } else {
+      // It may only be busy: it is dialled again as usual.
+      log.debug({ peer, error: failure.message }, 'disconnected a peer that does not say its run')
+      silent(peer)
+    }
+  }
+
+  #sort(): void {
+    this.#sorted = [...this.#introduced].sort()
+  }
+}

@@ -1,0 +1,339 @@
+/** Puts the parts of the network together and gives them their lifecycle. */
+import {
+  type Answerer,
+  type AskOptions,
+  type PeerName,
+  type Random,
+  StarlingError,
+  seededRandom,
+  type TopicHandler,
+} from '../../protocols/index.ts'
+import { AskService } from './ask.ts'
+import { systemClock } from './clock.ts'
+import { Counters } from './counters.ts'
+import { createGater } from './gater.ts'
+import { Gossip, gossipOptions } from './gossip.ts'
+import { HELLO, type Hello, MAX_ADDRESS_LENGTH, MAX_ADDRESSES, MAX_INTRODUCED } from './hello.ts'
+import { createHost, type Host } from './host.ts'
+import { peerNameOf } from './identity.ts'
+import { Introductions } from './introductions.ts'
+import { Ledger } from './ledger.ts'
+import { PeerManager } from './peers.ts'
+import type { Ban, Network, NetworkCounters, NetworkEvent, NetworkLog, NetworkOptions, RejectReason } from './types.ts'
+
+/** A swarm up to this size is fully connected. */
+const DEFAULT_TARGET = 12
+const DEFAULT_MAX = 48
+const DEFAULT_HEARTBEAT = 1_000
+/** Often enough to find a dead line within half a minute. */
+const DEFAULT_PING = 10_000
+/** Closing politely must not hold up the daemon's end, milliseconds. */
+const STOP_TIMEOUT = 3_000
+
+const SILENT: NetworkLog = { debug: () => {}, info: () => {}, warn: () => {} }
+
+/**
+ * Builds a node; nothing is listened on before `start`. When the signal aborts, the network stops.
+ *
+ * Throws 'bad-address' for a multiaddr that cannot be read.
+ */
+export async function createNetwork(options: NetworkOptions, signal?: AbortSignal): Promise<Network> {
+  return createLibp2pNetwork(options, signal)
+}
+
+/** As {@link createNetwork}, with the parts at hand. */
+export async function createLibp2pNetwork(options: NetworkOptions, signal?: AbortSignal): Promise<Libp2pNetwork> {
+  signal?.throwIfAborted()
+  const network = new Libp2pNetwork(options)
+  await network.init()
+  signal?.addEventListener('abort', () => void network.stop(), { once: true })
+  return network
+}
+
+/** The network behind the interface; its parts are open to the tests of this folder only. */
+export class Libp2pNetwork implements Network {
+  readonly self: PeerName
+  readonly clock = systemClock
+  readonly #options: NetworkOptions
+  readonly #log: NetworkLog
+  readonly #counters = new Counters()
+  readonly #ledger: Ledger
+  readonly #closing = new AbortController()
+  readonly #listeners = new Set<(event: NetworkEvent) => void>()
+  readonly #connectionListeners = new Set<() => void>()
+  host!: Host
+  asks!: AskService
+  #gossip!: Gossip
+  #introductions!: Introductions
+  #peers!: PeerManager
+  #started = false
+  #stopping: Promise<void> | undefined
+
+  constructor(options: NetworkOptions) {
+    this.#options = options
+    this.#log = options.log ?? SILENT
+    this.self = peerNameOf(options.identity)
+    this.#ledger = new Ledger({
+      clock: this.clock,
+      log: this.#log,
+      store: options.bans,
+      rejected: (peer, reason, detail) => this.#rejected(peer, reason, detail),
+      disconnect: (peer) => void this.disconnect(peer),
+      banned: (ban) => this.#emit({ kind: 'banned', peer: ban.peer, until: ban.until, detail: ban.reason }),
+    })
+  }
+
+  async init(): Promise<void> {
+    const {
+      identity,
+      run,
+      topics,
+      listen,
+      announce = [],
+      admission = { kind: 'open' },
+      maxPeers = DEFAULT_MAX,
+    } = this.#options
+    this.host = await createHost({
+      identity,
+      run,
+      listen,
+      announce,
+      maxPeers,
+      pingInterval: this.#options.pingMilliseconds ?? DEFAULT_PING,
+      mdns: this.#options.mdns ?? false,
+      gossip: gossipOptions(run, topics, (peer) => this.#ledger.points(peer)),
+      gater: createGater(admission, this.#ledger),
+      metrics: this.#counters.metrics(),
+    })
+    const parts = { ledger: this.#ledger, counters: this.#counters, clock: this.clock, log: this.#log }
+    const introduced = async (peer: PeerName): Promise<boolean> =>
+      this.#introductions.has(peer) || this.#introductions.begin(peer)
+    this.asks = new AskService({
+      ...parts,
+      libp2p: this.host,
+      rates: this.#options.rates,
+      introduced,
+      introduction: HELLO,
+    })
+    this.#gossip = new Gossip({ ...parts, router: this.host.services.pubsub, run, topics })
+    this.#introductions = new Introductions({
+      ...parts,
+      run,
+      ask: this.asks,
+      mine: () => this.#hello(),
+      isConnected: (peer) => this.#connections(peer).length > 0,
+      heard: (peer, said) => this.#heard(peer, said),
+      introduced: (peer) => this.#joined(peer),
+      departed: (peer) => this.#left(peer),
+      stranger: (peer) => {
+        this.#peers.avoid(peer)
+        void this.disconnect(peer)
+      },
+      silent: (peer) => void this.disconnect(peer),
+      signal: this.#closing.signal,
+    })
+    this.#peers = new PeerManager({
+      ...parts,
+      libp2p: this.host,
+      self: this.self,
+      introductions: this.#introductions,
+      random: this.random('peer-manager'),
+      emit: (event) => this.#emit(event),
+      gone: (peer) => this.asks.forget(peer),
+      target: this.#options.targetPeers ?? DEFAULT_TARGET,
+      max: maxPeers,
+      heartbeat: this.#options.heartbeatMilliseconds ?? DEFAULT_HEARTBEAT,
+      dialPrivate: this.#options.dialPrivate,
+      signal: this.#closing.signal,
+    })
+    this.#peers.addBootstrap(this.#options.bootstrap ?? [])
+  }
+
+  async start(signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted()
+    if (this.#started || this.#closing.signal.aborted) {
+      throw new StarlingError('already-started', 'a network is started once; make a new one')
+    }
+    this.#started = true
+    await this.#ledger.load()
+    await this.asks.start()
+    try {
+      await this.host.start()
+    } catch (error) {
+      await this.stop()
+      const text = `cannot listen on ${this.#options.listen.join(', ')}: ${(error as Error).message}`
+      throw new StarlingError('listen-failed', text, { listen: [...this.#options.listen] }, { cause: error })
+    }
+    this.#gossip.start()
+    this.#peers.start()
+    if (signal?.aborted) {
+      await this.stop()
+      signal.throwIfAborted()
+    }
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  async #stop(): Promise<void> {
+    this.#closing.abort(new StarlingError('aborted', 'the network is stopping'))
+    if (!this.#started) return
+    this.#peers.stop()
+    this.#gossip.stop()
+    await this.asks.stop()
+    for (const connection of this.host.getConnections()) this.#introductions.forget(connection.remotePeer.toString())
+    await this.#stopHost()
+    await this.#ledger.flush()
+    this.#listeners.clear()
+    this.#connectionListeners.clear()
+  }
+
+  async #stopHost(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(() => {
+        for (const connection of this.host.getConnections()) connection.abort(new Error('the node is stopping'))
+        resolve()
+      }, STOP_TIMEOUT)
+    })
+    try {
+      await Promise.race([this.host.stop(), late])
+    } catch (error) {
+      this.#log.warn({ error: (error as Error).message }, 'libp2p did not stop cleanly')
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  random(purpose: string): Random {
+    const seed = this.#options.seed
+    return seed === undefined ? seededRandom(this.#options.run, this.self, purpose) : seededRandom(seed, purpose)
+  }
+
+  connected(): readonly PeerName[] {
+    return this.#introductions.peers()
+  }
+
+  onConnections(listener: () => void): () => void {
+    this.#connectionListeners.add(listener)
+    return () => this.#connectionListeners.delete(listener)
+  }
+
+  publish(topic: string, data: Uint8Array, signal?: AbortSignal): Promise<number> {
+    return this.#gossip.publish(topic, data, signal)
+  }
+
+  subscribe(topic: string, handler: TopicHandler): () => void {
+    return this.#gossip.subscribe(topic, handler)
+  }
+
+  subscribers(topic: string): PeerName[] {
+    return this.#gossip.subscribers(topic)
+  }
+
+  ask(peer: PeerName, method: string, question: Uint8Array, options?: AskOptions): Promise<Uint8Array> {
+    return this.asks.ask(peer, method, question, options)
+  }
+
+  answer(method: string, answerer: Answerer): () => void {
+    return this.asks.answer(method, answerer)
+  }
+
+  penalize(peer: PeerName, reason: string): void {
+    this.#ledger.reject(peer, 'fault', reason)
+  }
+
+  addresses(): string[] {
+    return this.host.getMultiaddrs().map(String)
+  }
+
+  addressesOf(peer: PeerName): string[] {
+    return this.#peers.addressesOf(peer)
+  }
+
+  addBootstrap(addresses: readonly string[]): void {
+    this.#peers.addBootstrap(addresses)
+  }
+
+  dial(address: string, signal?: AbortSignal): Promise<PeerName> {
+    return this.#peers.dial(address, signal)
+  }
+
+  disconnect(peer: PeerName): Promise<void> {
+    return this.#peers.disconnect(peer)
+  }
+
+  onEvent(listener: (event: NetworkEvent) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  counters(): NetworkCounters {
+    return this.#counters.snapshot(this.connected().length)
+  }
+
+  bans(): Ban[] {
+    return this.#ledger.bans()
+  }
+
+  #connections(peer: PeerName) {
+    return this.host.getConnections().filter((one) => one.status === 'open' && one.remotePeer.toString() === peer)
+  }
+
+  #hello(): Hello {
+    const sayable = (all: string[]): string[] =>
+      all.filter((one) => one.length <= MAX_ADDRESS_LENGTH).slice(0, MAX_ADDRESSES)
+    const known = (peer: PeerName): string[] => sayable(this.#peers.addressesOf(peer))
+    const peers = this.connected().map((peer) => ({ peer, addresses: known(peer) }))
+    return {
+      run: this.#options.run,
+      addresses: sayable(this.addresses()),
+      peers: peers.filter((one) => one.addresses.length > 0).slice(0, MAX_INTRODUCED),
+    }
+  }
+
+  #heard(peer: PeerName, said: Hello): void {
+    this.#peers.learn(peer, said.addresses)
+    for (const other of said.peers) this.#peers.learn(other.peer, other.addresses)
+  }
+
+  #joined(peer: PeerName): void {
+    const connection = this.#connections(peer)[0]
+    if (connection === undefined) return
+    const { remoteAddr, direction } = connection
+    this.#log.info({ peer, address: remoteAddr.toString() }, 'connected')
+    this.#emit({ kind: 'connected', peer, address: remoteAddr.toString(), direction })
+    this.#connectionsChanged()
+  }
+
+  #left(peer: PeerName): void {
+    this.#log.info({ peer }, 'disconnected')
+    this.#emit({ kind: 'disconnected', peer })
+    this.#connectionsChanged()
+  }
+
+  #rejected(peer: PeerName, reason: RejectReason, detail: string): void {
+    this.#counters.rejected(reason)
+    this.#log.debug({ peer, reason, detail }, 'rejected')
+    this.#emit({ kind: 'rejected', peer, reason, detail })
+  }
+
+  #connectionsChanged(): void {
+    for (const listener of [...this.#connectionListeners]) this.#guard(listener)
+  }
+
+  #emit(event: NetworkEvent): void {
+    for (const listener of [...this.#listeners]) this.#guard(() => listener(event))
+  }
+
+  /** A listener's exception is its own; it must not reach libp2p's event loop, where it would end the process. */
+  #guard(call: () => void): void {
+    try {
+      call()
+    } catch (error) {
+      this.#log.warn({ error: (error as Error).stack }, 'a listener failed')
+    }
+  }
+}

@@ -1,0 +1,307 @@
+/**
+ * The peer manager: finds peers of the run, dials them, keeps enough of them and lets go of too many.
+ *
+ * Addresses come from the bootstrap list, from mDNS and from the hellos of peers. Bootstrap addresses are dialled for ever; others
+ * are forgotten when nobody has answered there for a while. libp2p dials nobody by itself.
+ */
+import type { Connection, Libp2p, PeerId } from '@libp2p/interface'
+import type { Multiaddr } from '@multiformats/multiaddr'
+import { type Clock, type PeerName, type Random, StarlingError } from '../../protocols/index.ts'
+import { AddressBook, type Known } from './address-book.ts'
+import { isPrivateAddress, parseAddress, peerOf, withPeer } from './addresses.ts'
+import type { Counters } from './counters.ts'
+import type { Introductions } from './introductions.ts'
+import type { Ledger } from './ledger.ts'
+import type { NetworkEvent, NetworkLog } from './types.ts'
+
+/** Whole time for one dial, milliseconds: TCP and two handshakes over a bad line. */
+export const DIAL_TIMEOUT = 10_000
+/** First pause after a failed dial, and the longest, milliseconds. */
+const BACK_OFF = 1_000
+const MAX_BACK_OFF = 60_000
+const MAX_BOOTSTRAP_BACK_OFF = 15_000
+/** Peers of another run or protocol are left alone this long, milliseconds. */
+const STRANGER_PAUSE = 10 * 60_000
+const MAX_PARALLEL_DIALS = 8
+/** Peers are asked for others they know this often, milliseconds; less and less often while that brings nothing. */
+const MIN_EXCHANGE = 1_000
+const MAX_EXCHANGE = 60_000
+/** Bootstrap addresses at most. */
+const MAX_BOOTSTRAP = 64
+
+interface Bootstrap {
+  address: Multiaddr
+  /** Who answered there last, or whom the address names. */
+  peer: PeerName | undefined
+  failures: number
+  nextDial: number
+}
+
+export interface PeersParts {
+  libp2p: Libp2p
+  self: PeerName
+  introductions: Introductions
+  ledger: Ledger
+  counters: Counters
+  clock: Clock
+  random: Random
+  log: NetworkLog
+  emit(event: NetworkEvent): void
+  /** A peer has no connection any more. */
+  gone(peer: PeerName): void
+  target: number
+  max: number
+  heartbeat: number
+  dialPrivate: boolean | undefined
+  signal: AbortSignal
+}
+
+export class PeerManager {
+  readonly #parts: PeersParts
+  readonly #book: AddressBook
+  /** By address text; bounded by MAX_BOOTSTRAP. */
+  readonly #bootstrap = new Map<string, Bootstrap>()
+  /** What is being dialled: peers and bootstrap addresses. Bounded by MAX_PARALLEL_DIALS. */
+  readonly #dialling = new Set<string>()
+  #timer: NodeJS.Timeout | undefined
+  #soon: NodeJS.Immediate | undefined
+  #exchangeEvery = MIN_EXCHANGE
+  #nextExchange = 0
+  #addresses = ''
+
+  constructor(parts: PeersParts) {
+    this.#parts = parts
+    this.#book = new AddressBook({
+      self: parts.self,
+      now: () => parts.clock.now(),
+      dialsPrivate: () => parts.dialPrivate ?? parts.libp2p.getMultiaddrs().some(isPrivateAddress),
+      isConnected: (peer) => this.#connections(peer).length > 0,
+    })
+  }
+
+  start(): void {
+    const { libp2p, heartbeat } = this.#parts
+    libp2p.addEventListener('peer:connect', this.#onConnect)
+    libp2p.addEventListener('peer:disconnect', this.#onDisconnect)
+    libp2p.addEventListener('peer:discovery', this.#onDiscovery)
+    libp2p.addEventListener('self:peer:update', this.#onSelf)
+    this.#timer = setInterval(() => this.#tick(), heartbeat)
+    this.#onSelf()
+    this.wake()
+  }
+
+  stop(): void {
+    const { libp2p } = this.#parts
+    libp2p.removeEventListener('peer:connect', this.#onConnect)
+    libp2p.removeEventListener('peer:disconnect', this.#onDisconnect)
+    libp2p.removeEventListener('peer:discovery', this.#onDiscovery)
+    libp2p.removeEventListener('self:peer:update', this.#onSelf)
+    clearInterval(this.#timer)
+    clearImmediate(this.#soon)
+  }
+
+  /** Looks for something to do in the next turn of the event loop. */
+  wake(): void {
+    if (this.#timer === undefined || this.#parts.signal.aborted) return
+    this.#soon ??= setImmediate(() => {
+      this.#soon = undefined
+      this.#tick()
+    })
+  }
+
+  addBootstrap(addresses: readonly string[]): void {
+    for (const text of addresses) {
+      const address = parseAddress(text)
+      const peer = peerOf(address)
+      if (peer === this.#parts.self || this.#bootstrap.has(text)) continue
+      if (this.#bootstrap.size >= MAX_BOOTSTRAP) {
+        throw new StarlingError('too-many-addresses', `more than ${MAX_BOOTSTRAP} bootstrap addresses`, {
+          address: text,
+        })
+      }
+      this.#bootstrap.set(text, { address, peer, failures: 0, nextDial: 0 })
+    }
+    this.wake()
+  }
+
+  /** Learns addresses of a peer from others. */
+  learn(peer: PeerName, addresses: readonly string[]): void {
+    if (!this.#book.learn(peer, addresses)) return
+    this.#exchangeSoon()
+    this.wake()
+  }
+
+  addressesOf(peer: PeerName): string[] {
+    const dialled = this.#connections(peer).filter((one) => one.direction === 'outbound')
+    const texts = dialled.map((one) => withPeer(one.remoteAddr, peer).toString())
+    return [...new Set([...texts, ...this.#book.addressesOf(peer)])]
+  }
+
+  /** Dials an address now and waits until the peer has introduced itself. */
+  async dial(text: string, signal?: AbortSignal): Promise<PeerName> {
+    const { libp2p, counters, introductions } = this.#parts
+    const address = parseAddress(text)
+    const signals = [this.#parts.signal, AbortSignal.timeout(DIAL_TIMEOUT), ...(signal === undefined ? [] : [signal])]
+    counters.dials++
+    let connection: Connection
+    try {
+      connection = await libp2p.dial(address, { signal: AbortSignal.any(signals) })
+    } catch (error) {
+      counters.dialFailures++
+      if (signal?.aborted)
+        throw new StarlingError('aborted', 'the dial was given up', { address: text }, { cause: error })
+      const message = `nobody answers at ${text}: ${(error as Error).message}`
+      throw new StarlingError('peer-unreachable', message, { address: text }, { cause: error })
+    }
+    const peer = connection.remotePeer.toString()
+    await introductions.done(peer)
+    return peer
+  }
+
+  async disconnect(peer: PeerName): Promise<void> {
+    for (const connection of this.#connections(peer)) {
+      try {
+        await connection.close({ signal: AbortSignal.timeout(1_000) })
+      } catch (error) {
+        connection.abort(error as Error)
+      }
+    }
+  }
+
+  /** Leaves a peer alone that is of another run or speaks another protocol. */
+  avoid(peer: PeerName): void {
+    const until = this.#parts.clock.now() + STRANGER_PAUSE
+    const known = this.#book.get(peer)
+    if (known !== undefined) known.nextDial = until
+    for (const entry of this.#bootstrap.values()) if (entry.peer === peer) entry.nextDial = until
+  }
+
+  #connections(peer: PeerName): Connection[] {
+    return this.#parts.libp2p.getConnections().filter((one) => one.remotePeer.toString() === peer)
+  }
+
+  readonly #onConnect = (event: CustomEvent<PeerId>): void => {
+    const peer = event.detail.toString()
+    void this.#parts.introductions.begin(peer).then((introduced) => {
+      if (!introduced) return
+      const known = this.#book.get(peer)
+      if (known !== undefined) known.failures = 0
+      this.#exchangeSoon()
+      this.wake()
+    })
+  }
+
+  readonly #onDisconnect = (event: CustomEvent<PeerId>): void => {
+    const peer = event.detail.toString()
+    this.#parts.introductions.forget(peer)
+    this.#parts.gone(peer)
+    const known = this.#book.get(peer)
+    // Give it a moment: it may be restarting, or may have pruned us.
+    if (known !== undefined) known.nextDial = Math.max(known.nextDial, this.#pause(1, MAX_BACK_OFF))
+    this.#exchangeSoon()
+  }
+
+  readonly #onDiscovery = (event: CustomEvent<{ id: PeerId; multiaddrs: Multiaddr[] }>): void => {
+    this.learn(event.detail.id.toString(), event.detail.multiaddrs.map(String))
+  }
+
+  readonly #onSelf = (): void => {
+    const addresses = this.#parts.libp2p.getMultiaddrs().map(String)
+    const text = addresses.join(' ')
+    if (text === this.#addresses) return
+    this.#addresses = text
+    this.#parts.emit({ kind: 'addresses', addresses })
+  }
+
+  #tick(): void {
+    const now = this.#parts.clock.now()
+    const connected = new Set(this.#parts.libp2p.getPeers().map(String))
+    this.#prune(connected)
+    for (const [text, entry] of this.#bootstrap) {
+      if (entry.nextDial > now || (entry.peer !== undefined && connected.has(entry.peer))) continue
+      if (connected.size >= this.#parts.max) break
+      this.#dialBootstrap(text, entry)
+    }
+    const room = this.#parts.target - connected.size - this.#dialling.size
+    const due = this.#book.due(
+      (peer) => !connected.has(peer) && !this.#dialling.has(peer) && !this.#parts.ledger.isBanned(peer),
+    )
+    for (const [peer, known] of due.slice(0, Math.max(0, room))) this.#dialKnown(peer, known)
+    if (now >= this.#nextExchange) this.#exchange(now)
+  }
+
+  #dialBootstrap(text: string, entry: Bootstrap): void {
+    if (this.#dialling.has(text) || this.#dialling.size >= MAX_PARALLEL_DIALS) return
+    void this.#attempt(text, [entry.address]).then((peer) => {
+      if (peer !== undefined) {
+        entry.peer = peer
+        entry.failures = 0
+        entry.nextDial = this.#pause(1, MAX_BOOTSTRAP_BACK_OFF)
+        return
+      }
+      entry.failures++
+      entry.nextDial = this.#pause(entry.failures, MAX_BOOTSTRAP_BACK_OFF)
+    })
+  }
+
+  #dialKnown(peer: PeerName, known: Known): void {
+    if (this.#dialling.has(peer) || this.#dialling.size >= MAX_PARALLEL_DIALS) return
+    void this.#attempt(peer, [...known.addresses.values()]).then((answered) => {
+      if (answered !== undefined) return
+      this.#book.failed(peer, known, this.#pause(known.failures + 1, MAX_BACK_OFF))
+    })
+  }
+
+  /** The moment after a pause that doubles with each failure, with jitter so that peers do not dial in step. */
+  #pause(failures: number, longest: number): number {
+    const pause = Math.min(longest, BACK_OFF * 2 ** Math.min(failures - 1, 16))
+    return this.#parts.clock.now() + pause * (0.5 + this.#parts.random.uniform() / 2)
+  }
+
+  async #attempt(key: string, addresses: Multiaddr[]): Promise<PeerName | undefined> {
+    const { libp2p, counters, log, signal } = this.#parts
+    this.#dialling.add(key)
+    counters.dials++
+    try {
+      const connection = await libp2p.dial(addresses, {
+        signal: AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT)]),
+      })
+      return connection.remotePeer.toString()
+    } catch (error) {
+      counters.dialFailures++
+      log.debug({ to: key, error: (error as Error).message }, 'a dial failed')
+      return undefined
+    } finally {
+      this.#dialling.delete(key)
+    }
+  }
+
+  /** Asks a random peer of the run whom else it knows. */
+  #exchange(now: number): void {
+    const { introductions, random } = this.#parts
+    const peers = introductions.peers()
+    this.#nextExchange = now + this.#exchangeEvery * (0.75 + random.uniform() / 2)
+    this.#exchangeEvery = Math.min(MAX_EXCHANGE, this.#exchangeEvery * 2)
+    const peer = peers[peers.length > 0 ? random.integer(peers.length) : 0]
+    if (peer !== undefined) void introductions.refresh(peer)
+  }
+
+  /** Somebody came or went: others may know more. */
+  #exchangeSoon(): void {
+    this.#exchangeEvery = MIN_EXCHANGE
+    this.#nextExchange = Math.min(this.#nextExchange, this.#parts.clock.now() + MIN_EXCHANGE)
+  }
+
+  #prune(connected: Set<PeerName>): void {
+    const surplus = connected.size - this.#parts.max
+    if (surplus <= 0) return
+    const kept = new Set([...this.#bootstrap.values()].map((entry) => entry.peer))
+    const age = (peer: PeerName): number => Math.min(...this.#connections(peer).map((one) => one.timeline.open))
+    const worst = [...connected].filter((peer) => !kept.has(peer))
+    worst.sort((a, b) => this.#parts.ledger.points(b) - this.#parts.ledger.points(a) || age(b) - age(a))
+    for (const peer of worst.slice(0, surplus)) {
+      this.#parts.log.debug({ peer }, 'disconnected: more peers than wanted')
+      void this.disconnect(peer)
+    }
+  }
+}

@@ -1,0 +1,144 @@
+/** What the network is made from, what it reports and what it counts. Plain data but for the narrow interfaces. */
+import type { PrivateKey } from '@libp2p/interface'
+import type { PeerName, Transport } from '../../protocols/index.ts'
+
+/** The log the network writes to; a pino logger fits. */
+export interface NetworkLog {
+  debug(data: Record<string, unknown>, message: string): void
+  info(data: Record<string, unknown>, message: string): void
+  warn(data: Record<string, unknown>, message: string): void
+}
+
+/** A peer that is refused until `until`, milliseconds since the epoch. */
+export interface Ban {
+  peer: PeerName
+  until: number
+  reason: string
+}
+
+/** Keeps bans across restarts. At most {@link MAX_BANS} are handed over. */
+export interface BanStore {
+  load(): Promise<Ban[]>
+  save(bans: readonly Ban[]): Promise<void>
+}
+
+/** Who may connect. */
+export type Admission = { kind: 'open' } | { kind: 'allow-list'; peers: readonly PeerName[] }
+
+/** Options of `createNetwork`. */
+export interface NetworkOptions {
+  /** Key of this peer, from `loadOrCreateIdentity`. */
+  identity: PrivateKey
+  /** Name of the run: the CID text of its manifest. Peers of another run are disconnected. */
+  run: string
+  /** Every short topic name that this run uses; others are refused in both directions. */
+  topics: readonly string[]
+  /** Multiaddrs to listen on, e.g. /ip4/127.0.0.1/tcp/0. */
+  listen: readonly string[]
+  /** Multiaddrs to tell others beside those listened on. */
+  announce?: readonly string[]
+  /** Multiaddrs, with /p2p/ or without, dialled at the start and for ever after. */
+  bootstrap?: readonly string[]
+  /** Look for peers on the local network. Default false. */
+  mdns?: boolean
+  /** Default: open. */
+  admission?: Admission
+  /** Connections the peer manager dials up to. Default 12: a swarm up to that size is fully connected. */
+  targetPeers?: number
+  /** Connections above which the peer manager prunes. Default 48. */
+  maxPeers?: number
+  /** Dial addresses of this machine and of private networks when strangers name them. Default: only if this node listens on such an address. */
+  dialPrivate?: boolean
+  bans?: BanStore
+  log?: NetworkLog
+  /** Seeds `random` in place of (run, self); for tests. */
+  seed?: string
+  /** How often the peer manager looks for something to do, milliseconds. Default 1,000. */
+  heartbeatMilliseconds?: number
+  /** How often libp2p checks that a connection is alive, milliseconds. Default 10,000. */
+  pingMilliseconds?: number
+  /** Questions a peer may ask per second, and all peers together. Default {@link DEFAULT_RATES}. */
+  rates?: Partial<Rates>
+}
+
+/** Sustained questions per second and how many may come at once, per peer and in total. */
+export interface Rates {
+  perPeer: number
+  perPeerBurst: number
+  total: number
+  totalBurst: number
+}
+
+/** Plenty for a bulk pull at gigabits (1 MiB a question), little enough that small questions cannot keep a core busy. */
+export const DEFAULT_RATES: Rates = { perPeer: 1_000, perPeerBurst: 2_000, total: 4_000, totalBurst: 8_000 }
+
+/** Bans kept at most; the one that ends first is dropped for a new one. */
+export const MAX_BANS = 1_024
+
+/** Why a peer was refused, dropped or held something against. */
+export type RejectReason =
+  | 'banned'
+  | 'not-admitted'
+  | 'other-run'
+  | 'no-protocol' // it does not speak Starling's protocols, or another version of them
+  | 'malformed-frame'
+  | 'too-large'
+  | 'too-many-questions'
+  | 'too-slow'
+  | 'rate-limit'
+  | 'invalid-message' // gossip refused by its validator
+  | 'fault' // proven by a protocol above, see `penalize`
+
+export type NetworkEvent =
+  | { kind: 'connected'; peer: PeerName; address: string; direction: 'inbound' | 'outbound' }
+  | { kind: 'disconnected'; peer: PeerName }
+  | { kind: 'addresses'; addresses: string[] }
+  | { kind: 'rejected'; peer: PeerName; reason: RejectReason; detail: string }
+  | { kind: 'banned'; peer: PeerName; until: number; detail: string }
+
+/** Bytes in both directions. */
+export interface ByteCount {
+  sent: number
+  received: number
+}
+
+/** Everything counted since the start. */
+export interface NetworkCounters {
+  /** Bytes on the sockets: encryption, multiplexing and copies of gossip included. */
+  wire: ByteCount
+  /** Frames of the ask protocol by method, payload and header. Strangers' methods count under 'unknown'. */
+  ask: Record<string, ByteCount>
+  /** Payloads by topic: sent counts each recipient this peer published to, received each message accepted. */
+  gossip: Record<string, ByteCount>
+  /** Bytes inside the streams, by protocol id; the router's control messages and forwarding are in here. */
+  protocols: Record<string, ByteCount>
+  /** Rejections by reason. */
+  rejected: Partial<Record<RejectReason, number>>
+  /** Open connections, and dials since the start. */
+  connections: number
+  dials: number
+  dialFailures: number
+}
+
+/** A transport over libp2p. Subscribing and answering may happen before `start`. */
+export interface Network extends Transport {
+  /** Listens, starts the gossip router and the peer manager. Rejects with 'listen-failed' when no address can be listened on. */
+  start(signal?: AbortSignal): Promise<void>
+  /** Closes everything in reverse order; the second call waits for the first. */
+  stop(): Promise<void>
+  /** Multiaddrs by which others reach this node, each ending in /p2p/<self>. */
+  addresses(): string[]
+  /** Multiaddrs known of a peer, connected ones first. */
+  addressesOf(peer: PeerName): string[]
+  /** Adds addresses to go back to for ever, e.g. those of a run link. */
+  addBootstrap(addresses: readonly string[]): void
+  /** Dials a multiaddr now. Throws 'peer-unreachable', 'other-run' or 'bad-address'. */
+  dial(address: string, signal?: AbortSignal): Promise<PeerName>
+  disconnect(peer: PeerName): Promise<void>
+  onEvent(listener: (event: NetworkEvent) => void): () => void
+  counters(): NetworkCounters
+  /** Peers refused now. */
+  bans(): Ban[]
+  /** Peers subscribed to a topic, as the gossip router sees it. */
+  subscribers(topic: string): PeerName[]
+}

@@ -1,0 +1,76 @@
+/** Finding the run: the network of this node, and the run's manifest, from a peer if need be. */
+import { HEARTBEAT_TOPIC } from '../../protocols/index.ts'
+import { NEWS_TOPIC } from '../events/index.ts'
+import type { Log } from '../log/index.ts'
+import { createNetwork, type Identity, type Network } from '../network/index.ts'
+import type { Run } from '../run/index.ts'
+import type { DataFolder } from '../storage/index.ts'
+import type { NodeOptions } from '../types.ts'
+import type { ChosenRun } from './choose-run.ts'
+import { joinRun } from './join.ts'
+import { banStore, type KnownPeers } from './known-peers.ts'
+import { networkLog } from './network.ts'
+
+/** What the network of a node is made from. */
+export interface ConnectParts {
+  options: NodeOptions
+  identity: Identity
+  folder: DataFolder
+  known: KnownPeers
+  log: Log
+}
+
+/**
+ * Opens the network of the chosen run and resolves once it listens, with the run itself. Throws as {@link joinRun} and the network's start.
+ */
+export async function connect(
+  chosen: ChosenRun,
+  parts: ConnectParts,
+  signal: AbortSignal,
+): Promise<{ network: Network; run: Run }> {
+  const bootstrap = [
+    ...new Set([...parts.options.bootstrap, ...(chosen.link?.peers ?? []), ...parts.known.addresses()]),
+  ]
+  const run = chosen.run ?? (await askForRun(chosen.id, bootstrap, parts, signal))
+  return { network: await openNetwork(run.id, run, bootstrap, parts, signal), run }
+}
+
+/** Who may take part and which topics there are stands in the manifest, so the network proper is made after it was read over this one. */
+async function askForRun(
+  id: string,
+  bootstrap: readonly string[],
+  parts: ConnectParts,
+  signal: AbortSignal,
+): Promise<Run> {
+  const network = await openNetwork(id, undefined, bootstrap, parts, signal)
+  try {
+    return await joinRun(id, { network, log: parts.log, tried: bootstrap }, signal)
+  } finally {
+    await network.stop()
+  }
+}
+
+async function openNetwork(
+  id: string,
+  run: Run | undefined,
+  bootstrap: readonly string[],
+  { options, identity, folder, log }: ConnectParts,
+  signal: AbortSignal,
+): Promise<Network> {
+  const network = await createNetwork({
+    identity: identity.key,
+    run: id,
+    topics: [HEARTBEAT_TOPIC, NEWS_TOPIC, ...(run?.strategy.topics ?? [])],
+    listen: options.listen,
+    announce: options.announce,
+    bootstrap: [...bootstrap],
+    mdns: options.mdns,
+    ...(run?.manifest.admission.mode === 'allow-list'
+      ? { admission: { kind: 'allow-list', peers: run.manifest.admission.peers } }
+      : {}),
+    bans: banStore(folder, log),
+    log: networkLog(log.child('network')),
+  })
+  await network.start(signal)
+  return network
+}

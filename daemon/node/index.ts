@@ -1,0 +1,1 @@
+export { type NodeContext, startNode } from './node.ts'

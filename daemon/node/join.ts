@@ -1,0 +1,54 @@
+import { fetchManifest, StarlingError } from '../../protocols/index.ts'
+import type { Log } from '../log/index.ts'
+import type { Network } from '../network/index.ts'
+import { openRun, type Run } from '../run/index.ts'
+
+/** How long a joiner looks for a peer that gives it the run's manifest, milliseconds; then the link is of no use now. */
+export const JOIN_TIMEOUT = 60_000
+
+/** Wait between two rounds of asking, milliseconds. */
+const JOIN_PAUSE = 500
+
+/** Time between two lines that say what is waited for, milliseconds. */
+const SAY_EVERY = 10_000
+
+/**
+ * Fetches the manifest of run `id` from whoever is connected, waiting for connections. Throws StarlingError 'no-peer-reachable' after
+ * {@link JOIN_TIMEOUT}, 'wrong-manifest' stays with the peer that sent it, 'bad-manifest' when this version does not understand it.
+ */
+export async function joinRun(
+  id: string,
+  modules: { network: Network; log: Log; tried: readonly string[] },
+  signal: AbortSignal,
+  timeout: number = JOIN_TIMEOUT,
+): Promise<Run> {
+  const { network, log, tried } = modules
+  const { clock } = network
+  const begun = clock.now()
+  let said = Number.NEGATIVE_INFINITY
+  let last: StarlingError | undefined
+  for (;;) {
+    if (network.connected().length > 0) {
+      try {
+        return openRun(await fetchManifest(network, id, { signal }))
+      } catch (error) {
+        if (!(error instanceof StarlingError) || error.code !== 'no-manifest') throw error
+        last = error
+      }
+    }
+    const waited = clock.now() - begun
+    if (waited > timeout) {
+      const why = last === undefined ? `none of ${tried.join(', ') || 'its peers'} could be reached` : last.message
+      const message = `the run could not be joined within ${Math.round(timeout / 1_000)} s: ${why}`
+      throw new StarlingError('no-peer-reachable', message, { run: id, tried: [...tried] }, { cause: last })
+    }
+    if (clock.now() - said >= SAY_EVERY) {
+      said = clock.now()
+      log.info('waiting for a peer of the run', {
+        connections: network.connected().length,
+        seconds: Math.round((timeout - waited) / 1_000),
+      })
+    }
+    await clock.sleep(JOIN_PAUSE, signal)
+  }
+}

@@ -1,0 +1,30 @@
+import type { Log } from '../log/index.ts'
+import type { Traffic } from '../metrics/index.ts'
+import type { NetworkCounters, NetworkLog } from '../network/index.ts'
+
+/** The network's log lines, into the node's log. */
+export function networkLog(log: Log): NetworkLog {
+  return {
+    debug: (data, message) => log.debug(message, data),
+    info: (data, message) => log.debug(message, data), // connections are events of the node, which logs them itself
+    warn: (data, message) => log.warn(message, data),
+  }
+}
+
+/** Addresses others can use first, those of this very machine last. */
+export function bestFirst(addresses: readonly string[]): string[] {
+  const rank = (address: string): number => (/^\/ip4\/127\.|^\/ip6\/::1\//.test(address) ? 1 : 0)
+  return [...addresses].sort((a, b) => rank(a) - rank(b))
+}
+
+/** The network's counts by purpose. */
+export function trafficOf({ wire, ask, gossip }: NetworkCounters): Traffic {
+  const traffic: Traffic = { sent: { wire: wire.sent }, received: { wire: wire.received } }
+  for (const [kind, counts] of Object.entries({ ask, gossip })) {
+    for (const [name, { sent, received }] of Object.entries(counts)) {
+      traffic.sent[`${kind}:${name}`] = sent
+      traffic.received[`${kind}:${name}`] = received
+    }
+  }
+  return traffic
+}

@@ -1,0 +1,274 @@
+import '../shims.ts'
+import type { GenerateOptions } from '../../models/index.ts'
+import { createBlobs, createSwarm, StarlingError, type StrategyEvent, serveManifest } from '../../protocols/index.ts'
+import { serveApi } from '../api/index.ts'
+import { createEventLog, createNews, type EventLog, type OwnEvent } from '../events/index.ts'
+import type { Log } from '../log/index.ts'
+import { createMetrics } from '../metrics/index.ts'
+import { loadOrCreateIdentity } from '../network/index.ts'
+import { filesOf, obtainFiles } from '../run/index.ts'
+import { openDataFolder } from '../storage/index.ts'
+import type { NodeOptions, RunningNode } from '../types.ts'
+import { chooseRun, keepRun } from './choose-run.ts'
+import { connect } from './connect.ts'
+import { finishRun } from './finish.ts'
+import { guardProcess } from './guard.ts'
+import { nextIncarnation } from './incarnation.ts'
+import { loadKnownPeers } from './known-peers.ts'
+import { trafficOf } from './network.ts'
+import { Parts, within } from './parts.ts'
+import { Reporter } from './reporter.ts'
+import { createSampler } from './sampler.ts'
+import { openSession, type Session } from './session.ts'
+import { createProgress, peersOf, type StateModules, statusOf } from './state.ts'
+
+/** What a node needs from the process it runs in. */
+export interface NodeContext {
+  /** Aborting it while the node starts gives up; once it runs, it stops it. */
+  signal: AbortSignal
+  log: Log
+}
+
+/** Longest wait for a start to give up when the node stops meanwhile, milliseconds: the engine is loaded to the end. */
+const GIVE_UP_TIMEOUT = 25_000
+
+/** Longest wait for the strategy to come to rest when the node stops, milliseconds. A stop has five seconds in all. */
+const REST_TIMEOUT = 1_500
+
+/** Longest wait for the last checkpoint when the node stops, milliseconds; the one before it counts then. */
+const LAST_CHECKPOINT_TIMEOUT = 2_000
+
+/**
+ * Starts one node and resolves once it serves its page and trains. A joiner first fetches manifest and data from peers; its page is served as soon as the
+ * manifest is known. Throws StarlingError or ModelError: 'data-folder-in-use', 'no-run', 'folder-other-run', 'bad-manifest', 'bad-link',
+ * 'no-peer-reachable', 'listen-failed', 'port-in-use', 'data-...', 'checkpoint-corrupt', 'engine-missing', 'aborted', ...; nothing is left running then.
+ */
+export async function startNode(options: NodeOptions, { signal, log }: NodeContext): Promise<RunningNode> {
+  const node = new Node(options, log)
+  const onAbort = (): void => void node.stop('aborted').catch(() => {}) // whoever awaits stop() sees its error
+  signal.throwIfAborted()
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    await node.start()
+    return node
+  } catch (error) {
+    await node.stop('start failed').catch(() => {}) // the first error is the one that counts
+    throw signal.aborted ? new StarlingError('aborted', 'the start was given up') : error
+  }
+}
+
+class Node implements RunningNode {
+  readonly finished: Promise<void>
+  readonly #options: NodeOptions
+  readonly #log: Log
+  readonly #startedAt = performance.now()
+  readonly #closing = new AbortController()
+  readonly #parts = new Parts()
+  readonly #progress = createProgress()
+  #settle!: { resolve(): void; reject(error: unknown): void }
+  /** What there is to tell of this node, once its network is open. */
+  #known: { state: StateModules; events: EventLog } | undefined
+  #session: Session | undefined
+  #starting: Promise<void> = Promise.resolve()
+  #training: Promise<void> = Promise.resolve()
+  #stopping: Promise<void> | undefined
+  #done = false
+  page = ''
+
+  constructor(options: NodeOptions, log: Log) {
+    this.#options = options
+    this.#log = log
+    this.finished = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject }
+    })
+    // Whoever waits for it sees the error; without anybody it is in the log.
+    this.finished.catch(() => {})
+  }
+
+  /** Throws, leaving {@link stop} to undo what was done. */
+  start(): Promise<void> {
+    this.#starting = this.#start()
+    return this.#starting
+  }
+
+  /** Builds everything in the order in which it stands on one another. */
+  async #start(): Promise<void> {
+    const options = this.#options
+    const log = this.#log
+    const parts = this.#parts
+    const progress = this.#progress
+    const { signal } = this.#closing
+
+    const folder = await openDataFolder(options.dataFolder)
+    parts.add('data folder', () => folder.close())
+    const identity = await loadOrCreateIdentity(folder.path)
+    const chosen = await chooseRun(options, folder)
+    const known = await loadKnownPeers(folder, log)
+    const { network, run } = await connect(chosen, { options, identity, folder, known, log }, signal)
+    parts.add('network', () => network.stop())
+    const unwatch = known.watch(network)
+    parts.add('known peers', async () => {
+      unwatch()
+      await known.save()
+    })
+    signal.throwIfAborted()
+    await keepRun(folder, run)
+    serveManifest(network, run.bytes)
+
+    const swarm = createSwarm(network, {
+      run: run.id,
+      incarnation: await nextIncarnation(folder),
+      onChange: (change) => reporter.member(change),
+      onTwin: () =>
+        log.error(
+          'another process runs with the key of this peer: a data folder was copied; stop one of the two and remove identity.key from its folder',
+          { folder: folder.path },
+        ),
+    })
+    const events = createEventLog({
+      self: network.self,
+      onError: (error) => log.warn('an event listener failed', {}, error),
+    })
+    const metrics = createMetrics({
+      traffic: () => trafficOf(network.counters()),
+      members: () => swarm.members().length + 1,
+      connections: () => network.connected().length,
+    })
+    parts.add('metrics', () => metrics.stop())
+    const state = { run, network, swarm, metrics, progress, options, folder: folder.path, startedAt: this.#startedAt }
+    this.#known = { state, events }
+    const reporter = new Reporter({ network, swarm, events, metrics, progress, log })
+    network.onEvent((event) => reporter.network(event))
+    await swarm.start()
+    parts.add('swarm', () => swarm.stop())
+    const news = createNews({ swarm, log: events })
+    reporter.gossip(news)
+    parts.add('news', () => news.stop())
+
+    const api = await serveApi({ ...options.api, dataFolder: folder.path }, { node: this, log: log.child('api') })
+    parts.add('api', () => api.close())
+    this.page = api.page
+    signal.throwIfAborted()
+
+    const blobs = createBlobs(swarm)
+    parts.add('blobs', () => blobs.stop())
+    const waiting = (what: string): void => reporter.waiting(what)
+    const { dataPath } = options.local
+    const paths = await obtainFiles(
+      filesOf(run.manifest.data),
+      { folder: folder.file('data'), signal, ...(dataPath === undefined ? {} : { localPath: dataPath }) },
+      { clock: swarm.clock, blobs, holders: () => network.connected(), waiting },
+    )
+
+    const emit = (event: OwnEvent): void => reporter.emit(event)
+    const report = (event: StrategyEvent): void => {
+      reporter.report(event)
+      if (event.kind === 'exchange' || event.kind === 'exchange-skipped') this.#session?.checkpointer.round()
+      if (event.kind === 'evaluation') sampler?.evaluated(event.step)
+    }
+    const { threads, resume, engine } = options
+    const session = await openSession(
+      run,
+      { threads, resume, paths, ...(engine === undefined ? {} : { engine }) },
+      { folder, swarm, blobs, log, emit, report },
+      signal,
+    )
+    parts.add('trainer', () => session.learner.close())
+    signal.throwIfAborted()
+    this.#session = session
+    progress.engine = session.learner.engine
+    const { learner } = session
+    const sampler = createSampler(run, { learner, emit, log, now: () => swarm.clock.now() }, signal)
+    emit({ kind: 'started', run: run.id, listen: network.addresses(), engine: learner.engine.name })
+    if (session.resumed !== undefined) emit({ kind: 'resumed', ...session.resumed })
+    parts.add('guard', guardProcess(this, log))
+    // Loading code and data stalls the thread for seconds, which says nothing about the run.
+    metrics.resetEventLoop()
+    this.#training = this.#train(session, () =>
+      finishRun(run, folder, { swarm, blobs, session, log, emit, waiting }, signal),
+    )
+  }
+
+  /** Trains to the end, finishes, and fails the node if either breaks. Never rejects. */
+  async #train(session: Session, finish: () => Promise<void>): Promise<void> {
+    const { signal } = this.#closing
+    try {
+      await Promise.race([session.strategy.run(signal), session.learner.failed])
+      if (signal.aborted) return
+      await Promise.race([finish(), session.learner.failed])
+      this.#done = true
+      this.#progress.phase = 'finished'
+      this.#settle.resolve()
+    } catch (error) {
+      if (signal.aborted) {
+        this.#log.debug('training ended with an error while the node stops', {}, error)
+        return
+      }
+      this.#log.error('training failed; the node stops', {}, error)
+      this.#settle.reject(error)
+      const reason = `training failed: ${error instanceof Error ? error.message : String(error)}`
+      void this.stop(reason).catch(() => {}) // logged there
+    }
+  }
+
+  get #open(): { state: StateModules; events: EventLog } {
+    if (this.#known === undefined) throw new StarlingError('not-ready', 'the node is starting')
+    return this.#known
+  }
+
+  get peer(): string {
+    return this.#open.state.network.self
+  }
+
+  status(): ReturnType<RunningNode['status']> {
+    return statusOf(this.#open.state)
+  }
+
+  peers(): ReturnType<RunningNode['peers']> {
+    return peersOf(this.#open.state)
+  }
+
+  events(after?: number): ReturnType<RunningNode['events']> {
+    return this.#open.events.since(after)
+  }
+
+  onEvent(listener: Parameters<RunningNode['onEvent']>[0]): () => void {
+    return this.#open.events.listen(listener)
+  }
+
+  metrics(): ReturnType<RunningNode['metrics']> {
+    return this.#open.state.metrics.text()
+  }
+
+  async generate(options: GenerateOptions): Promise<string> {
+    if (this.#session === undefined) throw new StarlingError('not-ready', 'the model is not here yet')
+    return this.#session.learner.generate(options, this.#closing.signal)
+  }
+
+  stop(reason: string): Promise<void> {
+    // The first thing that a stop does is to tell its listeners, who may call it again.
+    this.#stopping ??= Promise.resolve().then(() => this.#stop(reason))
+    return this.#stopping
+  }
+
+  async #stop(reason: string): Promise<void> {
+    this.#log.info('stopping', { reason })
+    this.#known?.events.record({ kind: 'stopping', reason })
+    this.#progress.phase = 'stopping'
+    this.#closing.abort(new StarlingError('aborted', `the node stops: ${reason}`))
+    // A start under way gives up at its next step; what it has begun until then is stopped below with the rest.
+    await within(
+      GIVE_UP_TIMEOUT,
+      this.#starting.catch(() => {}), // whoever started the node sees its error
+    )
+    await within(REST_TIMEOUT, this.#training)
+    if (this.#session !== undefined && !this.#done) {
+      const step = this.#session.checkpointer.now(AbortSignal.timeout(LAST_CHECKPOINT_TIMEOUT))
+      await within(LAST_CHECKPOINT_TIMEOUT, step).catch((error: unknown) =>
+        this.#log.warn('the last checkpoint could not be written; the one before it counts', {}, error),
+      )
+    }
+    await this.#parts.stop(this.#log)
+    this.#log.info('stopped', { reason })
+  }
+}

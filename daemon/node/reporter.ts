@@ -1,0 +1,96 @@
+/** The one way for anything that happens at this node: into log, metrics and heartbeat, to the page, and by gossip to the others. */
+import { type MemberChange, RateLimit, type StrategyEvent, type Swarm } from '../../protocols/index.ts'
+import { createStepThinner, type EventLog, type News, type OwnEvent } from '../events/index.ts'
+import type { Log } from '../log/index.ts'
+import type { Metrics } from '../metrics/index.ts'
+import type { Network, NetworkEvent } from '../network/index.ts'
+import { advance, announcement, type Progress } from './state.ts'
+
+/** Events of refused messages that enter the log and the page, per second and at once; the metrics count all of them. */
+const REJECT_EVENTS = { rate: 0.5, burst: 20, keys: 256 }
+
+/** Events so frequent that their lines are for those who look for a fault. */
+const FREQUENT: readonly OwnEvent['kind'][] = ['step', 'sample', 'exchange', 'exchange-skipped']
+
+export interface ReporterModules {
+  network: Network
+  swarm: Swarm
+  events: EventLog
+  metrics: Metrics
+  progress: Progress
+  log: Log
+}
+
+export class Reporter {
+  readonly #modules: ReporterModules
+  readonly #thinner = createStepThinner((event) => this.emit(event))
+  readonly #rejects = new RateLimit(REJECT_EVENTS)
+  #news: News | undefined
+
+  constructor(modules: ReporterModules) {
+    this.#modules = modules
+  }
+
+  /** From now on the others are told as well. */
+  gossip(news: News): void {
+    this.#news = news
+  }
+
+  /** Something happened here. */
+  emit(event: OwnEvent): void {
+    const { events, metrics, progress, swarm, network } = this.#modules
+    const line = events.record(event)
+    // Every step is counted where it arrives; here are the few that stand for them.
+    if (event.kind !== 'step') metrics.observe(event)
+    advance(progress, event)
+    swarm.announce(announcement(progress, network.counters().wire))
+    this.#news?.tell(event, line.time)
+    this.#write(event)
+  }
+
+  /** The strategy's reports: of its many steps, one event a second. */
+  report(event: StrategyEvent): void {
+    if (event.kind === 'step') {
+      this.#modules.metrics.observe(event)
+      this.#modules.progress.step = event.step
+      this.#thinner.step(event)
+      return
+    }
+    if (event.kind === 'finished') this.#thinner.flush()
+    this.emit(event)
+  }
+
+  /** This node waits for something; said once until it waits for something else. */
+  waiting(what: string): void {
+    const { events, network } = this.#modules
+    const last = events.since().findLast(({ kind, peer }) => kind === 'waiting' && peer === network.self)
+    if (last?.kind === 'waiting' && last.for === what) return
+    this.emit({ kind: 'waiting', for: what })
+  }
+
+  /** What the heartbeats of the others say. */
+  member({ kind, member }: MemberChange): void {
+    if (kind === 'joined' || kind === 'restarted') this.emit({ kind: 'member-joined', member: member.peer })
+    else this.emit({ kind: 'member-left', member: member.peer, reason: kind === 'left' ? 'leaving' : 'silent' })
+  }
+
+  /** What happens on the wire. */
+  network(event: NetworkEvent): void {
+    const { metrics, network } = this.#modules
+    if (event.kind === 'connected' || event.kind === 'disconnected') {
+      this.emit({ kind: event.kind, remote: event.peer })
+    } else if (event.kind === 'rejected') {
+      if (this.#rejects.allow(event.peer, 1, network.clock.now()))
+        this.emit({ kind: 'rejected', peer: event.peer, what: event.detail.slice(0, 64), reason: event.reason })
+      else metrics.reject(event.reason)
+    }
+  }
+
+  #write(event: OwnEvent): void {
+    const { log } = this.#modules
+    const { kind, ...data } = event
+    if (kind === 'trainer-crashed') log.warn(kind, data)
+    else if (FREQUENT.includes(kind)) log.debug(kind, data)
+    else log.info(kind, data)
+  }
+}

@@ -1,0 +1,139 @@
+import { rename } from 'node:fs/promises'
+import { SharedVectors } from '../../kernels/index.ts'
+import { huggingFaceConfig, trainerVectors } from '../../models/index.ts'
+import { type Blobs, type Report, StarlingError, type Strategy, type Swarm } from '../../protocols/index.ts'
+import type { Log } from '../log/index.ts'
+import { type Run, sourceOf, strategiesModule } from '../run/index.ts'
+import {
+  type CheckpointManifest,
+  type Checkpoints,
+  type DataFolder,
+  openCheckpoints,
+  readCheckpointManifest,
+  readTensors,
+} from '../storage/index.ts'
+import { createLearner, type LocalLearner } from '../trainer/index.ts'
+import type { DaemonEvent, NodeOptions } from '../types.ts'
+import { type Checkpointer, createCheckpointer } from './checkpointing.ts'
+
+/** What trains: the vectors, the trainer thread and the strategy, with their checkpoints. */
+export interface Session {
+  learner: LocalLearner
+  strategy: Strategy
+  checkpointer: Checkpointer
+  /** The fixed part of everything written. */
+  fixed: { run: string; model: Record<string, unknown>; manifest: unknown; config: Record<string, unknown> }
+  /** What was loaded, if anything was. */
+  resumed: { path: string; step: number } | undefined
+}
+
+export interface SessionModules {
+  folder: DataFolder
+  swarm: Swarm
+  blobs: Blobs
+  log: Log
+  emit(event: DaemonEvent): void
+  report: Report
+}
+
+/**
+ * Opens the model of a run on this node: memory, the newest valid checkpoint if the node resumes, the trainer thread, the strategy. Throws what they throw;
+ * 'memory-too-small' when the vectors do not fit.
+ */
+export async function openSession(
+  run: Run,
+  options: Pick<NodeOptions, 'engine' | 'threads' | 'resume'> & { paths: Record<string, string> },
+  modules: SessionModules,
+  signal: AbortSignal,
+): Promise<Session> {
+  const { folder, swarm, blobs, log, report } = modules
+  const { definition } = run.strategy
+  const { name: _, ...strategyOptions } = run.manifest.strategy
+  const optimizer = trainerVectors(run.model, run.training)
+  const vectors = createVectors({ ...optimizer, ...definition.vectors(run.layout.length, strategyOptions) })
+
+  const checkpoints = openCheckpoints(folder.file('checkpoints'), log)
+  if (!options.resume) await setAside(folder, checkpoints, log)
+  const found = options.resume ? await load(run, vectors, checkpoints, signal) : undefined
+  const learner = await createLearner(
+    {
+      vectors: vectors.handle,
+      model: run.model,
+      training: run.training,
+      data: sourceOf(run.manifest.data, run.model, run.manifest.seed, swarm.self, options.paths),
+      seed: run.manifest.seed,
+      threads: options.threads,
+      taskModules: [strategiesModule],
+      ...(options.engine === undefined ? {} : { engine: options.engine }),
+    },
+    { vectors, log: log.child('trainer'), onEvent: modules.emit },
+    { initialize: found === undefined, step: found?.manifest.step ?? 0, signal },
+  )
+  try {
+    const records = folder.records('strategy')
+    const strategy = definition.create(
+      strategyOptions,
+      { swarm, learner, report, records, blobs, training: run.training },
+      found?.manifest.progress,
+    )
+    const fixed = {
+      run: run.id,
+      model: run.model as unknown as Record<string, unknown>,
+      manifest: run.manifest,
+      config: huggingFaceConfig(run.model),
+    }
+    const moments = Object.keys(optimizer).filter((name) => name !== 'theta' && name !== 'gradient')
+    const checkpointer = createCheckpointer(
+      { fixed, layout: run.layout, vectors: moments },
+      { learner, strategy, checkpoints, log, emit: modules.emit, now: () => performance.now() },
+    )
+    const resumed = found === undefined ? undefined : { path: found.path, step: found.manifest.step }
+    return { learner, strategy, checkpointer, fixed, resumed }
+  } catch (error) {
+    await learner.close()
+    throw error
+  }
+}
+
+function createVectors(spec: Parameters<typeof SharedVectors.create>[0]): SharedVectors {
+  try {
+    return SharedVectors.create(spec)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    const bytes = Object.values(spec).reduce(
+      (sum, { type, length }) => sum + length * (type === 'float32' || type === 'int32' ? 4 : 1),
+      0,
+    )
+    const message = `the model, its optimizer and the strategy need ${Math.ceil(bytes / 2 ** 20)} MiB in one piece, which this machine does not give`
+    throw new StarlingError('memory-too-small', message, { bytes }, { cause: error })
+  }
+}
+
+/** Loads the newest valid checkpoint of this run; those of another version or another run are an error, not a reason to start from nothing. */
+async function load(
+  run: Run,
+  vectors: SharedVectors,
+  checkpoints: Checkpoints,
+  signal: AbortSignal,
+): Promise<{ path: string; manifest: CheckpointManifest } | undefined> {
+  return checkpoints.newest(async (path) => {
+    const manifest = await readCheckpointManifest(path)
+    if (manifest.run !== run.id) {
+      throw new StarlingError(
+        'checkpoint-other-run',
+        `the checkpoint ${path} belongs to another run (${manifest.run})`,
+        { path, run: manifest.run },
+      )
+    }
+    await readTensors(path, manifest, (name) => (vectors.has(name) ? vectors.float32(name) : undefined), signal)
+    return { path, manifest }
+  })
+}
+
+/** A start from nothing in a folder that holds an earlier run's checkpoints must not push them out, three rounds later. */
+async function setAside(folder: DataFolder, checkpoints: Checkpoints, log: Log): Promise<void> {
+  if ((await checkpoints.list()).length === 0) return
+  const to = folder.file(`checkpoints-before-${new Date().toISOString().replaceAll(/[:.]/g, '-')}`)
+  await rename(folder.file('checkpoints'), to)
+  log.warn('starting from nothing, as resuming was not asked for; the earlier checkpoints are kept aside', { path: to })
+}

@@ -1,0 +1,149 @@
+import { createRequire } from 'node:module'
+import { formatLink, type MemberStatus, type Swarm } from '../../protocols/index.ts'
+import type { OwnEvent } from '../events/index.ts'
+import type { Metrics } from '../metrics/index.ts'
+import type { Network } from '../network/index.ts'
+import type { Run } from '../run/index.ts'
+import type { NodeOptions, NodeStatus, PeerStatus } from '../types.ts'
+import { bestFirst } from './network.ts'
+
+/** Version of this program. */
+export const VERSION = (createRequire(import.meta.url)('../../../package.json') as { version: string }).version
+
+/** What a node knows of its own progress, folded from its events. */
+export interface Progress {
+  phase: NodeStatus['phase']
+  step: number
+  round: number
+  loss: number | null
+  validationLoss: number | null
+  engine: { name: string; why: string }
+}
+
+export function createProgress(): Progress {
+  return {
+    phase: 'joining',
+    step: 0,
+    round: 0,
+    loss: null,
+    validationLoss: null,
+    engine: { name: 'none', why: 'the trainer has not started' },
+  }
+}
+
+/** Takes in one event of this node. */
+export function advance(progress: Progress, event: OwnEvent): void {
+  const set = (step: number, round?: number): void => {
+    progress.step = step
+    if (round !== undefined) progress.round = round
+  }
+  if (event.kind === 'step') {
+    set(event.step)
+    progress.loss = event.loss
+    if (progress.phase === 'joining') progress.phase = 'training'
+  } else if (event.kind === 'evaluation') {
+    set(event.step, event.round)
+    progress.validationLoss = event.loss
+  } else if (event.kind === 'exchange' || event.kind === 'exchange-skipped') progress.round = event.round
+  else if (event.kind === 'joined' || event.kind === 'finished') set(event.step, event.round)
+  else if (event.kind === 'resumed') set(event.step)
+}
+
+/** What the heartbeats say of this node; numbers that are not finite stay out of them. */
+export function announcement(progress: Progress, traffic: { sent: number; received: number }): Partial<MemberStatus> {
+  const finite = (key: 'loss' | 'validationLoss'): Partial<MemberStatus> => {
+    const value = progress[key]
+    return value !== null && Number.isFinite(value) ? { [key]: value } : {}
+  }
+  return { bytesSent: traffic.sent, bytesReceived: traffic.received, ...finite('loss'), ...finite('validationLoss') }
+}
+
+export interface StateModules {
+  run: Run
+  network: Network
+  swarm: Swarm
+  metrics: Metrics
+  progress: Progress
+  options: NodeOptions
+  folder: string
+  startedAt: number
+}
+
+/** A link by which others join; empty while this node has no address. */
+export function linkOf(run: Run, network: Network): string {
+  const peers = bestFirst(network.addresses())
+  return peers.length === 0 ? '' : formatLink({ run: run.id, peers, name: run.manifest.name })
+}
+
+export function statusOf({
+  run,
+  network,
+  swarm,
+  metrics,
+  progress,
+  options,
+  folder,
+  startedAt,
+}: StateModules): NodeStatus {
+  const { wire } = network.counters()
+  const { model } = run.manifest
+  return {
+    peer: network.self,
+    name: options.name ?? '',
+    run: run.id,
+    runName: run.manifest.name,
+    link: linkOf(run, network),
+    version: VERSION,
+    strategy: run.manifest.strategy.name,
+    model: { preset: 'preset' in model ? model.preset : model.architecture, parameters: run.layout.parameters },
+    steps: run.training.steps,
+    members: swarm.members().length + 1,
+    connections: network.connected().length,
+    listen: bestFirst(network.addresses()),
+    bytesSent: wire.sent,
+    bytesReceived: wire.received,
+    eventLoop: metrics.eventLoop(),
+    memory: { rss: process.memoryUsage.rss() },
+    uptimeSeconds: (performance.now() - startedAt) / 1_000,
+    pid: process.pid,
+    dataFolder: folder,
+    ...progress,
+  }
+}
+
+export function peersOf({ network, swarm, progress }: StateModules): PeerStatus[] {
+  const now = swarm.clock.now()
+  const connected = new Set(network.connected())
+  const { wire } = network.counters()
+  const self: PeerStatus = {
+    peer: network.self,
+    self: true,
+    connected: true,
+    silentFor: 0,
+    phase: progress.phase,
+    step: progress.step,
+    round: progress.round,
+    loss: progress.loss,
+    validationLoss: progress.validationLoss,
+    bytesSent: wire.sent,
+    bytesReceived: wire.received,
+    addresses: network.addresses(),
+  }
+  const others = swarm.members().map(
+    ({ peer, seenAt, status }): PeerStatus => ({
+      peer,
+      self: false,
+      connected: connected.has(peer),
+      silentFor: Math.max(0, now - seenAt),
+      phase: status.phase,
+      step: status.step,
+      round: status.round,
+      loss: status.loss ?? null,
+      validationLoss: status.validationLoss ?? null,
+      bytesSent: status.bytesSent,
+      bytesReceived: status.bytesReceived,
+      addresses: network.addressesOf(peer),
+    }),
+  )
+  return [self, ...others]
+}

@@ -1,0 +1,2 @@
+// The chart library as it is served beside the page.
+export { default } from 'uplot'

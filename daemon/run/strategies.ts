@@ -1,0 +1,25 @@
+/** Every way to agree that this version knows, for the node (by name) and for the trainer thread (their compute tasks). */
+import type * as z from 'zod'
+import { type ComputeTask, noloco, nolocoOptionsSchema, type StrategyDefinition } from '../../protocols/index.ts'
+
+/** A strategy as a run uses it. */
+export interface StrategyEntry {
+  // biome-ignore lint/suspicious/noExplicitAny: each entry's options fit its own definition; nobody else looks inside.
+  readonly definition: StrategyDefinition<any>
+  /** What stands beside `name` in the manifest; parsing fills in the defaults, so a parsed section is the options of the definition. */
+  readonly schema: z.ZodType<Record<string, unknown>>
+  /** Gossip topics that it uses. */
+  readonly topics: readonly string[]
+}
+
+/** File URL of this module, for the trainer thread. */
+export const strategiesModule: string = import.meta.url
+
+export const strategies: Readonly<Record<string, StrategyEntry>> = {
+  noloco: { definition: noloco, schema: nolocoOptionsSchema as z.ZodType<Record<string, unknown>>, topics: [] },
+}
+
+/** Compute tasks of every strategy. */
+export const tasks: readonly ComputeTask<never, unknown>[] = Object.values(strategies).flatMap(({ definition }) => [
+  ...definition.tasks,
+])

@@ -1,0 +1,131 @@
+/** The shapes that the parts of the daemon, its HTTP API and its page share. Plain data throughout: what is here travels as JSON. */
+import type { GenerateOptions } from '../models/index.ts'
+import type { PeerName, StrategyEvent } from '../protocols/index.ts'
+
+/** Events of the daemon itself, beside the strategy's. */
+export type DaemonEvent =
+  | { kind: 'started'; run: string; listen: string[]; engine: string }
+  | { kind: 'member-joined'; member: PeerName }
+  | { kind: 'member-left'; member: PeerName; reason: 'silent' | 'leaving' }
+  | { kind: 'connected'; remote: PeerName }
+  | { kind: 'disconnected'; remote: PeerName }
+  | { kind: 'checkpoint'; step: number; path: string; bytes: number; milliseconds: number }
+  | { kind: 'resumed'; step: number; path: string }
+  | { kind: 'trainer-crashed'; message: string; restarts: number }
+  | { kind: 'trainer-restarted'; step: number }
+  | { kind: 'sample'; step: number; prompt: string; text: string }
+  | { kind: 'stopping'; reason: string }
+  /** The run is over here: the average of the replicas that could be had, its validation loss, and how far apart they were. */
+  | { kind: 'final'; step: number; path: string; replicas: number; deviation: number; loss: number; ownLoss: number }
+  // Of a local swarm's launcher, about the process of the peer that the line names.
+  | { kind: 'process-died'; how: string; restartIn: number }
+  | { kind: 'process-restarted'; restarts: number }
+
+/** One line of the event stream: what happened, where and when. */
+export type NodeEvent = (StrategyEvent | DaemonEvent) & {
+  /** Number in this node's log, from 1. */
+  sequence: number
+  /** The peer it happened at: this node, or one whose news came by gossip. */
+  peer: PeerName
+  /** The other peer that the event names as `peer`, where it does ('rejected', 'waiting'). */
+  about?: PeerName
+  /** Milliseconds since the epoch, on the clock of the peer it happened at. */
+  time: number
+}
+
+/** GET /api/status */
+export interface NodeStatus {
+  peer: PeerName
+  /** Name given with --name, shown beside the id. */
+  name: string
+  run: string
+  runName: string
+  /** Share this to let others join. */
+  link: string
+  version: string
+  phase: 'joining' | 'training' | 'finished' | 'stopping'
+  strategy: string
+  model: { preset: string; parameters: number }
+  engine: { name: string; why: string }
+  step: number
+  steps: number
+  round: number
+  loss: number | null
+  validationLoss: number | null
+  members: number
+  connections: number
+  listen: string[]
+  bytesSent: number
+  bytesReceived: number
+  /** Delay of the network thread's event loop since the start, milliseconds. */
+  eventLoop: { p50: number; p99: number; max: number }
+  memory: { rss: number }
+  uptimeSeconds: number
+  pid: number
+  dataFolder: string
+}
+
+/** GET /api/peers: everyone in the run that this node knows, itself first. */
+export interface PeerStatus {
+  peer: PeerName
+  /** What people call it, where that is known. */
+  name?: string
+  self: boolean
+  connected: boolean
+  /** Milliseconds since its last heartbeat; 0 for this node. */
+  silentFor: number
+  phase: string
+  step: number
+  round: number
+  loss: number | null
+  validationLoss: number | null
+  bytesSent: number
+  bytesReceived: number
+  addresses: string[]
+}
+
+/** How to start one node. */
+export interface NodeOptions {
+  /** Folder of the identity, records and checkpoints; locked while the node runs. */
+  dataFolder: string
+  /** The run: a manifest file's bytes for its first node, or a run link to join. Neither when the folder already holds a run. */
+  manifest?: Uint8Array
+  link?: string
+  name?: string
+  /** Multiaddrs to listen on, e.g. /ip4/0.0.0.0/tcp/0 */
+  listen: string[]
+  /** Multiaddrs to tell others beside those listened on. */
+  announce: string[]
+  /** Multiaddrs to dial at the start and to go back to. */
+  bootstrap: string[]
+  mdns: boolean
+  /** Continue from the newest valid checkpoint in the data folder, if there is one. */
+  resume: boolean
+  /** Where the HTTP API and the page listen; port 0 picks a free one. */
+  api: { host: string; port: number; token?: string }
+  /** Threads for TensorFlow. */
+  threads: number
+  engine?: 'native' | 'wasm' | 'js'
+  /** Overrides of what the manifest leaves to each peer. */
+  local: { dataPath?: string }
+}
+
+/** A node that runs. */
+export interface RunningNode {
+  readonly peer: PeerName
+  status(): NodeStatus
+  peers(): PeerStatus[]
+  /** Events with a sequence number above `after` that are still kept (at most 5,000). */
+  events(after?: number): NodeEvent[]
+  onEvent(listener: (event: NodeEvent) => void): () => void
+  /** URL of the page. */
+  readonly page: string
+  /** The Prometheus text of GET /metrics. */
+  metrics(): Promise<{ contentType: string; text: string }>
+  /** Resolves when the run's steps are done on this node, rejects when the node failed. */
+  readonly finished: Promise<void>
+  /** Text from the current parameters. */
+  generate(options: GenerateOptions): Promise<string>
+  /** Clean stop with a checkpoint; the second call waits for the first. */
+  stop(reason: string): Promise<void>
+}

@@ -1,0 +1,117 @@
+/** Words and figures for people, the same on the page and in the terminal. */
+import type { NodeEvent } from '../types.ts'
+
+/** A peer id as people see it: the tail, because all Ed25519 peer ids begin alike. */
+export function shortName(peer: string): string {
+  return peer.length > 6 ? peer.slice(-6) : peer
+}
+
+/** Text of a model for people: bytes that are no characters yet (an untrained model writes many) become dots. */
+export function readable(text: string): string {
+  return text.replace(NOT_CHARACTERS, '·')
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is replaced
+const NOT_CHARACTERS = /[\uFFFD\u0000-\u0008\u000b-\u001f\u007f-\u009f]+/g
+
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'] as const
+
+/** 1,234,567 as "1.23 MB": decimal units, three figures. */
+export function formatBytes(bytes: number): string {
+  let value = Math.max(0, bytes)
+  let unit = 0
+  while (value >= 999.5 && unit < UNITS.length - 1) {
+    value /= 1000
+    unit += 1
+  }
+  const digits = unit === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2
+  return `${value.toFixed(digits)} ${UNITS[unit]}`
+}
+
+/** Seconds as "47 s", "3 min 20 s", "2 h 05 min". */
+export function formatDuration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds))
+  if (whole < 60) return `${whole} s`
+  const two = (value: number): string => String(value).padStart(2, '0')
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`
+  return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`
+}
+
+/** A loss with three decimals, or a dash while there is none. */
+export function formatLoss(loss: number | null | undefined): string {
+  return loss === null || loss === undefined || !Number.isFinite(loss) ? '–' : loss.toFixed(3)
+}
+
+const SKIPPED: Record<string, string> = {
+  'no-partner': 'no partner this time',
+  'partner-late': 'the partner was late',
+  'partner-ahead': 'the partner is a round ahead',
+  'partner-lost': 'the partner vanished',
+  'view-mismatch': 'the two saw different members',
+  'bad-tensor': 'what the partner sent was refused',
+  aborted: 'stopped meanwhile',
+}
+
+/** One event as a sentence without its subject; `name` turns a peer id into what people see. */
+export function describeEvent(event: NodeEvent, name: (peer: string) => string = shortName): string {
+  switch (event.kind) {
+    case 'started':
+      return `started on the ${event.engine} engine`
+    case 'member-joined':
+      return `sees ${name(event.member)} in the run`
+    case 'member-left':
+      return event.reason === 'silent'
+        ? `has not heard from ${name(event.member)} any more`
+        : `was told that ${name(event.member)} leaves`
+    case 'connected':
+      return `connected to ${name(event.remote)}`
+    case 'disconnected':
+      return `lost the connection to ${name(event.remote)}`
+    case 'checkpoint':
+      return `wrote a checkpoint at step ${event.step} (${formatBytes(event.bytes)} in ${Math.round(event.milliseconds)} ms)`
+    case 'resumed':
+      return `went on from its checkpoint at step ${event.step}`
+    case 'trainer-crashed':
+      return `lost its trainer: ${event.message}`
+    case 'trainer-restarted':
+      return `restarted its trainer at step ${event.step}`
+    case 'sample':
+      return `wrote at step ${event.step}: ${readable(event.text)}`
+    case 'stopping':
+      return `is stopping: ${event.reason}`
+    case 'process-died':
+      return `died (${event.how}); started again in ${formatDuration(event.restartIn / 1000)}`
+    case 'process-restarted':
+      return `was started again, for the ${ordinal(event.restarts)} time`
+    case 'step':
+      return `step ${event.step}, loss ${formatLoss(event.loss)}`
+    case 'evaluation':
+      return `validation loss ${formatLoss(event.loss)} at step ${event.step}`
+    case 'exchange':
+      return `exchanged with ${name(event.partner)} in round ${event.round}, disagreement ${event.disagreement.toPrecision(2)}`
+    case 'exchange-skipped': {
+      const whom = event.partner === undefined ? '' : ` with ${name(event.partner)}`
+      return `skipped the exchange${whom} in round ${event.round}: ${SKIPPED[event.reason] ?? event.reason}`
+    }
+    case 'joined':
+      if (event.donor === undefined) return `began at step ${event.step}`
+      return `joined with the state of ${name(event.donor)} at step ${event.step} (${formatBytes(event.bytes)} in ${(event.milliseconds / 1000).toFixed(1)} s)`
+    case 'waiting':
+      return `waits for ${event.about === undefined ? event.for : `${name(event.about)} (${event.for})`}`
+    case 'finished':
+      return `finished at step ${event.step}, round ${event.round}`
+    case 'rejected':
+      return `refused ${event.what}${event.about === undefined ? '' : ` of ${name(event.about)}`}: ${event.reason}`
+    case 'final': {
+      const spread = event.replicas > 1 ? `, which were ${event.deviation.toPrecision(2)} apart` : ''
+      return `merged ${event.replicas} replicas${spread}: validation loss ${formatLoss(event.loss)}, its own ${formatLoss(event.ownLoss)}`
+    }
+    default:
+      // A newer peer may know kinds that this build does not.
+      return String((event as { kind: unknown }).kind)
+  }
+}
+
+function ordinal(count: number): string {
+  return ['first', 'second', 'third'][count - 1] ?? `${count}th`
+}

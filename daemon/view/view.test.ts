@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { NodeEvent } from '../types.ts'
+import { Curve } from './curve.ts'
+import { describeEvent, formatBytes, formatDuration, formatLoss } from './format.ts'
+import { RunView } from './run-view.ts'
+
+let sequence = 0
+const at = (peer: string, time: number, event: object): NodeEvent => {
+  sequence += 1
+  return { ...event, sequence, peer, time } as NodeEvent
+}
+const exchange = (round: number, partner: string) => ({
+  kind: 'exchange',
+  round,
+  partner,
+  disagreement: 0.1,
+  codingError: 0,
+  bytesSent: 10,
+  bytesReceived: 10,
+  milliseconds: 1,
+})
+
+describe('a curve', () => {
+  it('stays bounded and keeps its first and newest points', () => {
+    const curve = new Curve(100)
+    for (let step = 0; step < 10_000; step += 1) curve.add(step, step * 10, step / 2)
+    assert.ok(curve.length <= 100)
+    const { x, y } = curve.sorted('steps')
+    assert.equal(x[0], 0)
+    assert.equal(x.at(-1), 9_999)
+    assert.deepEqual(
+      y,
+      x.map((step) => step / 2),
+    )
+  })
+
+  it('puts the steps of a peer that came back in order, the later point first in right', () => {
+    const curve = new Curve()
+    for (const [step, loss] of [
+      [1, 5],
+      [2, 4],
+      [3, 3],
+      [2, 3.9],
+      [4, 2],
+    ] as const)
+      curve.add(step, 1000 * step, loss)
+    assert.deepEqual(curve.sorted('steps'), { x: [1, 2, 3, 4], y: [5, 3.9, 3, 2] })
+  })
+
+  it('leaves out what is not finite', () => {
+    const curve = new Curve()
+    curve.add(1, 1, Number.NaN)
+    assert.equal(curve.length, 0)
+  })
+})
+
+describe('the view of a run', () => {
+  it('keeps an exchange that both sides report once, and counts both sides', () => {
+    const view = new RunView()
+    view.apply(at('a', 1, exchange(1, 'b')))
+    view.apply(at('b', 2, exchange(1, 'a')))
+    assert.equal(view.exchanges.length, 1)
+    assert.equal(view.exchangesDone, 2)
+    assert.equal(view.disagreement, 0.1)
+  })
+
+  it('follows connections and who is down', () => {
+    const view = new RunView()
+    view.apply(at('a', 1, { kind: 'connected', remote: 'b' }))
+    view.apply(at('b', 1, { kind: 'connected', remote: 'a' }))
+    assert.deepEqual([...view.links], ['a|b'])
+    view.apply(at('b', 2, { kind: 'process-died', how: 'killed', restartIn: 1_000 }))
+    assert.equal(view.links.size, 0)
+    assert.equal(view.peers.get('b')?.down, true)
+    view.apply(at('b', 3, { kind: 'process-restarted', restarts: 1 }))
+    assert.equal(view.peers.get('b')?.down, false)
+  })
+
+  it('counts skipped exchanges and refusals by reason, in bounds', () => {
+    const view = new RunView()
+    for (let index = 0; index < 100; index += 1)
+      view.apply(at('a', index, { kind: 'rejected', what: 'tensor', reason: `r${index}` }))
+    view.apply(at('a', 1, { kind: 'exchange-skipped', round: 1, reason: 'partner-late' }))
+    view.apply(at('a', 1, { kind: 'exchange-skipped', round: 2, reason: 'partner-late' }))
+    assert.equal(view.skipped.get('partner-late'), 2)
+    assert.ok(view.rejected.size <= 33)
+    assert.equal(
+      [...view.rejected.values()].reduce((sum, count) => sum + count, 0),
+      100,
+    )
+  })
+
+  it('stays bounded over many peers and events', () => {
+    const view = new RunView()
+    for (let index = 0; index < 20_000; index += 1) {
+      view.apply(
+        at(`peer-${index % 500}`, index, {
+          kind: 'step',
+          step: index,
+          loss: 1,
+          gradientNorm: 1,
+          learningRate: 1,
+          milliseconds: 1,
+          samples: 1,
+        }),
+      )
+      view.apply(at('a', index, { kind: 'checkpoint', step: index, path: '', bytes: 1, milliseconds: 1 }))
+      view.apply(at('a', index, exchange(index, 'b')))
+    }
+    assert.ok(view.peers.size <= 64)
+    assert.ok(view.timeline.length <= 300)
+    assert.ok(view.exchanges.length <= 128)
+  })
+})
+
+describe('the sentence of an event', () => {
+  const described = (event: object): string => describeEvent(at('a', 1, event))
+
+  it('names the other peer, where there is one', () => {
+    assert.equal(described({ kind: 'waiting', for: 'partner', about: 'b' }), 'waits for b (partner)')
+    assert.equal(described({ kind: 'waiting', for: 'the others to finish' }), 'waits for the others to finish')
+    const rejected = { kind: 'rejected', what: 'tensor', reason: 'not finite' }
+    assert.equal(described({ ...rejected, about: 'b' }), 'refused tensor of b: not finite')
+    assert.equal(described(rejected), 'refused tensor: not finite')
+  })
+})
+
+describe('figures', () => {
+  it('reads well', () => {
+    assert.deepEqual([0, 999, 1_000, 1_234_567, 99_960_000].map(formatBytes), [
+      '0 B',
+      '999 B',
+      '1.00 kB',
+      '1.23 MB',
+      '100 MB',
+    ])
+    assert.deepEqual([0, 59.6, 61, 3_725].map(formatDuration), ['0 s', '1 min 00 s', '1 min 01 s', '1 h 02 min'])
+    assert.equal(formatLoss(null), '–')
+    assert.equal(formatLoss(1.23456), '1.235')
+  })
+})
