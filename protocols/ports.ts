@@ -98,6 +98,10 @@ export interface Transport {
   answer(method: string, answerer: Answerer): () => void
   /** Holds a proven fault against a peer (bad hash, malformed message); enough of them and it is disconnected and refused for a while. */
   penalize(peer: PeerName, reason: string): void
+  /** Signs with this peer's Ed25519 key, 64 bytes. The key has other uses: `data` begins with what it is for. */
+  sign(data: Uint8Array): Promise<Uint8Array>
+  /** Whether that peer signed `data`; its key is in its name. False for anything malformed, never an error. */
+  verify(peer: PeerName, data: Uint8Array, signature: Uint8Array): Promise<boolean>
 }
 
 /** A transport that also knows the run and its members (protocols/membership makes one from a transport). */
@@ -126,6 +130,8 @@ export interface ComputeContext {
   kernels: Kernels
   /** A float32 vector of the learner or of the strategy. */
   float32(name: string): Float32Array
+  /** An int32 vector of the strategy. */
+  int32(name: string): Int32Array
   /** Any vector's bytes. */
   bytes(name: string): Uint8Array
 }
@@ -175,4 +181,6 @@ export interface RecordStore {
   get(key: string): Promise<Uint8Array | undefined>
   put(key: string, value: Uint8Array): Promise<void>
   delete(key: string): Promise<void>
+  /** Keys that begin with `prefix`, sorted, at most `limit`. */
+  keys(prefix: string, limit: number): Promise<string[]>
 }

@@ -34,6 +34,7 @@ export function createQuadraticLearner(options: QuadraticOptions): Learner {
   const context: ComputeContext = {
     kernels: twins,
     float32: (name) => vectors.float32(name),
+    int32: (name) => vectors.int32(name),
     bytes: (name) => vectors.bytes(name),
   }
   let step = 0
@@ -50,6 +51,7 @@ export function createQuadraticLearner(options: QuadraticOptions): Learner {
   return {
     size,
     float32: context.float32,
+    int32: context.int32,
     bytes: context.bytes,
     step: () => step,
     async setStep(value) {

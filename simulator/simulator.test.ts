@@ -221,3 +221,16 @@ test('killing a peer fails what it was asked and what it asked; it comes back em
   b.freeze()
   await assert.rejects(clock.run(a.ask('b', 'hang', bytes(''), { timeout: 300 })), code('ask-timeout'))
 })
+
+test('a signature is of one peer over one message, and the same in every run', async () => {
+  const [network, again] = [createMemoryNetwork({ seed: 1 }), createMemoryNetwork({ seed: 1 })]
+  const [a, b] = [network.join('a'), network.join('b')]
+  const signature = await a.sign(bytes('one'))
+  assert.equal(signature.byteLength, 64)
+  assert.deepEqual(await again.join('a').sign(bytes('one')), signature)
+  assert.ok(await b.verify('a', bytes('one'), signature))
+  assert.equal(await b.verify('a', bytes('two'), signature), false)
+  assert.equal(await b.verify('b', bytes('one'), signature), false)
+  assert.equal(await b.verify('nobody', bytes('one'), signature), false)
+  assert.equal(await b.verify('a', bytes('one'), signature.subarray(1)), false)
+})

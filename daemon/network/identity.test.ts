@@ -4,7 +4,9 @@ import { chmod, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { loadOrCreateIdentity, peerNameOf } from './identity.ts'
+import { generateKeyPair } from '@libp2p/crypto/keys'
+import { peerIdFromPrivateKey } from '@libp2p/peer-id'
+import { loadOrCreateIdentity, peerNameOf, verifySignature } from './identity.ts'
 
 async function folder(t: TestContext): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'starling-identity-'))
@@ -58,4 +60,22 @@ test('a damaged key is an error that names the file, and stays as it is', async 
     })
     assert.equal((await stat(file)).size, damage.byteLength)
   }
+})
+
+test('a signature is of one peer over one message, and nothing malformed passes or throws', async () => {
+  const [own, other] = await Promise.all([generateKeyPair('Ed25519'), generateKeyPair('Ed25519')])
+  const data = Buffer.from('for a test: 1')
+  const signature = await own.sign(data)
+  const name = peerNameOf(own)
+  assert.equal(signature.byteLength, 64)
+  assert.ok(await verifySignature(name, data, signature))
+  assert.equal(await verifySignature(peerNameOf(other), data, signature), false)
+  assert.equal(await verifySignature(name, Buffer.from('for a test: 2'), signature), false)
+  const rsa = peerNameOf(await generateKeyPair('RSA', 2048))
+  // The same peer in the spelling of a CID: another name must not pass for a second author.
+  const cid = peerIdFromPrivateKey(own).toCID().toString()
+  for (const bad of ['', 'x', '1', name.slice(0, -1), `${name}1`, ` ${name}`, rsa, cid, 'Q'.repeat(100_000)])
+    assert.equal(await verifySignature(bad, data, signature), false, bad.slice(0, 60))
+  for (const bad of [new Uint8Array(0), signature.subarray(1), new Uint8Array(64), new Uint8Array(1_000_000)])
+    assert.equal(await verifySignature(name, data, bad), false)
 })

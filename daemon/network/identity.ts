@@ -3,14 +3,19 @@ import { randomUUID } from 'node:crypto'
 import { chmod, link, mkdir, open, readFile, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys'
-import type { PrivateKey } from '@libp2p/interface'
-import { peerIdFromPrivateKey } from '@libp2p/peer-id'
+import type { Ed25519PeerId, PrivateKey } from '@libp2p/interface'
+import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
 import { type PeerName, StarlingError } from '../../protocols/index.ts'
 
 const KEY_FILE = 'identity.key'
 
 /** A protobuf-wrapped Ed25519 key has 68 bytes; nothing near this limit is one. */
 const MAX_KEY_BYTES = 1_024
+
+const SIGNATURE_BYTES = 64
+
+/** The base58 text of an Ed25519 peer id has 52 characters. */
+const MAX_NAME = 64
 
 export interface Identity {
   key: PrivateKey
@@ -22,6 +27,27 @@ export interface Identity {
 /** Base58 text of the peer id that belongs to a key. */
 export function peerNameOf(key: PrivateKey): PeerName {
   return peerIdFromPrivateKey(key).toString()
+}
+
+/**
+ * Whether the peer of that name signed `data`. False for anything malformed and for names in another spelling than {@link peerNameOf}'s, or one
+ * key could pass for several peers.
+ */
+export async function verifySignature(peer: PeerName, data: Uint8Array, signature: Uint8Array): Promise<boolean> {
+  const id = parsePeerName(peer)
+  return id !== undefined && signature.byteLength === SIGNATURE_BYTES && (await id.publicKey.verify(data, signature))
+}
+
+/** The peer id with its key; undefined for what is no Ed25519 peer's name. */
+function parsePeerName(peer: PeerName): Ed25519PeerId | undefined {
+  if (peer.length > MAX_NAME) return undefined
+  try {
+    const id = peerIdFromString(peer)
+    return id.type === 'Ed25519' && id.toString() === peer ? id : undefined
+  } catch {
+    // What the library cannot read, whatever it throws.
+    return undefined
+  }
 }
 
 /**

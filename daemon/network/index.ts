@@ -16,6 +16,6 @@
  */
 import '../shims.ts'
 
-export { type Identity, loadOrCreateIdentity, peerNameOf } from './identity.ts'
+export { type Identity, loadOrCreateIdentity, peerNameOf, verifySignature } from './identity.ts'
 export { createNetwork } from './network.ts'
 export * from './types.ts'

@@ -15,7 +15,7 @@ import { createGater } from './gater.ts'
 import { Gossip, gossipOptions } from './gossip.ts'
 import { HELLO, type Hello, MAX_ADDRESS_LENGTH, MAX_ADDRESSES, MAX_INTRODUCED } from './hello.ts'
 import { createHost, type Host } from './host.ts'
-import { peerNameOf } from './identity.ts'
+import { peerNameOf, verifySignature } from './identity.ts'
 import { Introductions } from './introductions.ts'
 import { Ledger } from './ledger.ts'
 import { PeerManager } from './peers.ts'
@@ -243,6 +243,14 @@ export class Libp2pNetwork implements Network {
 
   penalize(peer: PeerName, reason: string): void {
     this.#ledger.reject(peer, 'fault', reason)
+  }
+
+  async sign(data: Uint8Array): Promise<Uint8Array> {
+    return this.#options.identity.sign(data)
+  }
+
+  verify(peer: PeerName, data: Uint8Array, signature: Uint8Array): Promise<boolean> {
+    return verifySignature(peer, data, signature)
   }
 
   addresses(): string[] {

@@ -30,10 +30,20 @@ describe('data folder', () => {
     folder = await openDataFolder(path)
     assert.deepEqual([...((await folder.records('strategy').get('a')) ?? [])], [1])
     assert.equal(await folder.records('node').get('a'), undefined)
-    assert.deepEqual(await folder.keys('network', 10), ['a'])
+    assert.deepEqual(await folder.records('network').keys('', 10), ['a'])
     await folder.records('network').delete('a')
     assert.equal(await folder.records('network').get('a'), undefined)
     await assert.rejects(folder.records('node').put('x'.repeat(300), Uint8Array.of(1)), { code: 'bad-record' })
+    await folder.close()
+  })
+
+  it('lists keys by their beginning, sorted, and no more than asked for', async () => {
+    const folder = await openDataFolder(join(base, 'keys'))
+    const records = folder.records('strategy')
+    for (const key of ['log/b', 'log/a', 'log/é', 'lob', 'loh', 'log']) await records.put(key, new Uint8Array(1))
+    assert.deepEqual(await records.keys('log/', 10), ['log/a', 'log/b', 'log/é'])
+    assert.deepEqual(await records.keys('', 2), ['lob', 'log'])
+    assert.deepEqual(await records.keys('x', 2), [])
     await folder.close()
   })
 

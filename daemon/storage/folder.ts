@@ -28,8 +28,6 @@ export interface DataFolder {
   file(...parts: string[]): string
   /** A store for small records, under its own prefix. */
   records(prefix: StorePrefix): RecordStore
-  /** Keys of a prefix, at most `limit`. */
-  keys(prefix: StorePrefix, limit: number): Promise<string[]>
   close(): Promise<void>
 }
 
@@ -97,11 +95,13 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
         await database.put(keyOf(prefix, key), value, { sync: true })
       },
       delete: (key) => database.del(keyOf(prefix, key), { sync: true }),
+      async keys(start, limit) {
+        const from = `${prefix}/${start}`
+        // No character is above the last one of Unicode, and LevelDB orders by the bytes of UTF-8.
+        const keys = await database.keys({ gte: from, lt: `${from}\u{10ffff}`, limit }).all()
+        return keys.map((key) => key.slice(prefix.length + 1))
+      },
     }),
-    async keys(prefix, limit) {
-      const keys = await database.keys({ gte: `${prefix}/`, lt: `${prefix}0`, limit }).all()
-      return keys.map((key) => key.slice(prefix.length + 1))
-    },
     close: () => database.close(),
   }
 }

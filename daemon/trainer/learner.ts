@@ -314,6 +314,7 @@ export async function createLearner(
     },
     failed,
     float32: (name) => vectors.float32(name),
+    int32: (name) => vectors.int32(name),
     bytes: (name) => vectors.bytes(name),
     step: () => Atomics.load(control, CONTROL.step),
     setStep: (step) => request<void>({ method: 'setStep', step }),

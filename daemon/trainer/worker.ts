@@ -90,6 +90,7 @@ async function open() {
   const context: ComputeContext = {
     kernels,
     float32: (name) => vectors.float32(name),
+    int32: (name) => vectors.int32(name),
     bytes: (name) => vectors.bytes(name),
   }
   return { engine, trainer, tasks, context, vectors }

@@ -345,6 +345,12 @@ class HeartbeatSwarm implements RunningSwarm {
   penalize(peer: PeerName, reason: string): void {
     this.#transport.penalize(peer, reason)
   }
+  sign(data: Uint8Array): Promise<Uint8Array> {
+    return this.#transport.sign(data)
+  }
+  verify(...args: Parameters<Transport['verify']>): Promise<boolean> {
+    return this.#transport.verify(...args)
+  }
 }
 
 /** The status without a loss that no heartbeat can carry: a run that diverges is still a member. */

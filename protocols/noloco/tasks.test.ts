@@ -21,6 +21,7 @@ function peer(options: NolocoOptions, seed: number, spread: number): ComputeCont
   const context = {
     kernels: twins,
     float32: (name: string) => vectors.float32(name),
+    int32: (name: string) => vectors.int32(name),
     bytes: (name: string) => vectors.bytes(name),
   }
   startTask.run(context, null)

@@ -150,6 +150,11 @@ export function createWorld(options: WorldOptions): World {
         store.records.set(key, value.slice())
       },
       delete: async (key) => void store.records.delete(key),
+      keys: async (prefix, limit) =>
+        [...store.records.keys()]
+          .filter((key) => key.startsWith(prefix))
+          .sort()
+          .slice(0, limit),
     }
     const events: StrategyEvent[] = []
     const controller = new AbortController()
@@ -247,6 +252,8 @@ function bound(peer: Transport): Transport {
     ask: (to, method, question, asked) => peer.ask(to, method, question, asked),
     answer: (method, answerer) => peer.answer(method, answerer),
     penalize: (name, reason) => peer.penalize(name, reason),
+    sign: (data) => peer.sign(data),
+    verify: (name, data, signature) => peer.verify(name, data, signature),
   }
 }
 
