@@ -1,20 +1,10 @@
-/** How a peer begins: with the round that an earlier process of it left on disk, and after a look around for others. */
-import type { Swarm } from '../ports.ts'
+/** How a peer begins again: with the round that an earlier process of it left on disk. */
 import type { StrategyModules } from '../strategy.ts'
 import type { Exchange } from './exchange.ts'
 import type { Ledger, Prepared } from './ledger.ts'
 import type { OwnReplica } from './own-replica.ts'
 import type { Progress } from './progress.ts'
 import { encodeTask, inspectTask, type TensorOptions } from './tasks.ts'
-
-/** How long a peer without connections looks for members before it starts the run by itself, ms. */
-const ALONE_WAIT = 2_000
-
-/** How long a peer with connections waits for a first heartbeat, ms: two of them may get lost. */
-const HEARTBEAT_WAIT = 6_000
-
-/** Step of the waits above, ms. */
-const LOOK = 100
 
 /**
  * The round whose outer step has to be taken again, because a kill may have come between its exchange and the next checkpoint. `resumed` is the
@@ -38,18 +28,6 @@ export async function keptRound(
   const { ready, round } = resumed
   const past = ready && (kept.round < round || (kept.round === round && kept.step < step))
   return past ? undefined : kept
-}
-
-/** Waits until it is known whether there are others. */
-export async function lookAround(swarm: Swarm, signal: AbortSignal): Promise<void> {
-  const started = swarm.clock.now()
-  while (swarm.members().length === 0 && !signal.aborted) {
-    const waited = swarm.clock.now() - started
-    if (waited >= (swarm.connected().length > 0 ? HEARTBEAT_WAIT : ALONE_WAIT)) {
-      break
-    }
-    await swarm.clock.sleep(LOOK, signal).catch(() => undefined)
-  }
 }
 
 /** Takes the outer step of a kept round again, as its exchange ended. */

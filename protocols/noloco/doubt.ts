@@ -1,7 +1,8 @@
 /** Finding out how an exchange ended: the questions that are asked again until there is an answer, and when to stop asking. */
+
+import type { Bell } from '../bell.ts'
 import { StarlingError } from '../errors.ts'
 import type { PeerName, Swarm } from '../ports.ts'
-import type { Bell } from './bell.ts'
 import type { Ledger, Outcome } from './ledger.ts'
 import { exchangeQuestion, METHODS, outcomeAnswer, QUESTION_TIMEOUT } from './messages.ts'
 

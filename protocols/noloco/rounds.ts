@@ -1,6 +1,7 @@
 /** Where this peer is on the logical clock of rounds, who waits for it further on, and the questions that wait until it gets there. */
+
+import { Bell } from '../bell.ts'
 import type { PeerName, Swarm } from '../ports.ts'
-import { Bell } from './bell.ts'
 import type { PreparedExchange } from './ledger.ts'
 import type { Appointment } from './meeting.ts'
 import { MAX_CLAIMED_ROUND, PARK } from './messages.ts'

@@ -4,10 +4,11 @@
  */
 
 import { StarlingError } from '../errors.ts'
+import { Evaluation } from '../evaluation.ts'
+import { lookAround } from '../membership/look-around.ts'
 import type { PeerName, Swarm } from '../ports.ts'
 import type { Strategy, StrategyDefinition, StrategyModules } from '../strategy.ts'
-import { keptRound, lookAround, takeAgain } from './begin.ts'
-import { Evaluation } from './evaluation.ts'
+import { keptRound, takeAgain } from './begin.ts'
 import { Exchange } from './exchange.ts'
 import { Ledger } from './ledger.ts'
 import { alone, type ExchangePhase, type Meeting } from './meeting.ts'

@@ -1,5 +1,5 @@
 /** Looking at the validation data, every so many steps and at the end. */
-import type { StrategyModules } from '../strategy.ts'
+import type { StrategyModules } from './strategy.ts'
 
 export class Evaluation {
   readonly #modules: StrategyModules

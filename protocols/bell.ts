@@ -1,5 +1,5 @@
 /** Waiting for a change of state, without polling. */
-import type { Clock } from '../ports.ts'
+import type { Clock } from './ports.ts'
 
 /** Wakes everyone who waits for it. */
 export class Bell {
