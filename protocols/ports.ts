@@ -161,6 +161,8 @@ export interface Learner extends Omit<ComputeContext, 'kernels'> {
   /** Optimizer steps taken so far; settable, so that a joiner takes over its donor's place in the schedule. */
   step(): number
   setStep(step: number): Promise<void>
+  /** Writes the run's common start, the parameters before any training, into a float32 vector of theta's length. */
+  initial(vector: string, signal?: AbortSignal): Promise<void>
   /** Takes `count` local optimizer steps; reports each one as it is done. Stops early, between steps, when aborted. */
   train(count: number, options?: { signal?: AbortSignal; onStep?: (report: StepSummary) => void }): Promise<void>
   /** Loss of the validation data at the parameters in `vector` (default 'theta'). */

@@ -31,10 +31,12 @@ export interface Strategy {
    * two steps and no exchange half applied.
    */
   run(signal: AbortSignal): Promise<void>
-  /** Names of the float32 vectors that make up the state to checkpoint, e.g. ['theta', 'phi', 'delta']. */
+  /** Names of the float32 and int32 vectors that make up the state to checkpoint, e.g. ['theta', 'phi', 'delta']. 'theta' is kept anyway. */
   readonly state: readonly string[]
   /** Plain data that goes into the checkpoint beside the vectors (round, pending exchange). */
   progress(): Record<string, unknown>
+  /** Files to leave beside the finished model, by name, e.g. the log from which anyone can rebuild it. Asked for once, after `run`. */
+  artifacts?(): Promise<Record<string, Uint8Array>>
 }
 
 /** What the daemon needs to know of a strategy before it is made. */
@@ -44,5 +46,9 @@ export interface StrategyDefinition<Options> {
   vectors(size: number, options: Options): VectorSpec
   /** Every compute task of the strategy, for the trainer thread's table. */
   readonly tasks: readonly ComputeTask<never, unknown>[]
+  /** Whether it calls the learner's `train` and `gradient`; a node has no memory for a gradient and an optimizer otherwise. Default: it does. */
+  trains?(options: Options): boolean
+  /** Peers end with the same parameters, to the bit, so that there is nothing to average at the end. Default false. */
+  readonly sharedBase?: boolean
   create(options: Options, modules: StrategyModules, resumed?: Record<string, unknown>): Strategy
 }

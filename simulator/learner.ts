@@ -5,7 +5,7 @@ import { type Clock, type ComputeContext, type Learner, seededRandom } from '../
 /** Options of {@link createQuadraticLearner}. */
 export interface QuadraticOptions {
   clock: Clock
-  /** Must hold 'theta' and 'gradient' and what the strategy needs. */
+  /** Must hold 'theta', at the run's common start, and 'gradient' and what the strategy needs. */
   vectors: SharedVectors
   /** Seed of this peer's noise. */
   seed: string | number
@@ -29,6 +29,7 @@ export function createQuadraticLearner(options: QuadraticOptions): Learner {
   const noise = options.noise ?? 1
   const rate = options.learningRate ?? (() => 0.05)
   const theta = vectors.float32('theta')
+  const start = theta.slice()
   const size = theta.length
   const random = seededRandom('quadratic', options.seed)
   const context: ComputeContext = {
@@ -56,6 +57,9 @@ export function createQuadraticLearner(options: QuadraticOptions): Learner {
     step: () => step,
     async setStep(value) {
       step = value
+    },
+    async initial(vector) {
+      vectors.float32(vector).set(start)
     },
     async train(count, { signal, onStep } = {}) {
       const stopped = (): boolean => signal?.aborted ?? false

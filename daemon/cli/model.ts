@@ -84,7 +84,7 @@ export async function openModel(
     ...(options.engine === undefined ? {} : { prefer: options.engine }),
     ...(options.threads === undefined ? {} : { threads: options.threads }),
   })
-  const shared = SharedVectors.create(models.trainerVectors(run.model, run.training))
+  const shared = SharedVectors.create(models.trainerVectors(run.model, run.training, false))
   const kernels = await loadKernels(shared)
   const theta = vectors.theta
   if (theta === undefined || theta.length !== shared.float32('theta').length) {
@@ -101,6 +101,7 @@ export async function openModel(
     vectors: shared,
     model: run.model,
     training: run.training,
+    trains: false,
     dataset,
   })
   trainer.stepNumber = manifest.step

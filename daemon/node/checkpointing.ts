@@ -1,7 +1,8 @@
+import type { VectorSpec } from '../../kernels/index.ts'
 import type { Layout } from '../../models/index.ts'
 import { StarlingError, type Strategy } from '../../protocols/index.ts'
 import type { Log } from '../log/index.ts'
-import type { CheckpointInput, Checkpoints } from '../storage/index.ts'
+import type { CheckpointInput, Checkpoints, VectorBytes } from '../storage/index.ts'
 import type { LocalLearner } from '../trainer/index.ts'
 import type { DaemonEvent } from '../types.ts'
 
@@ -35,7 +36,9 @@ export interface CheckpointerOptions {
   /** What does not change during a run. */
   fixed: Pick<CheckpointInput, 'run' | 'model' | 'manifest' | 'config'>
   layout: Layout
-  /** Vectors to keep beside the strategy's: the optimizer's moments. */
+  /** Every vector of the node. */
+  spec: VectorSpec
+  /** Those to keep beside the strategy's: the optimizer's moments. */
   vectors: readonly string[]
 }
 
@@ -44,6 +47,13 @@ export function createCheckpointer(options: CheckpointerOptions, modules: Checkp
   const { learner, strategy, checkpoints, log, emit, now } = modules
   const names = [...new Set(['theta', ...strategy.state, ...options.vectors])]
   const bytes = names.reduce((sum, name) => sum + learner.bytes(name).length, 0)
+  const typeOf = (name: string): VectorBytes['type'] => {
+    const type = options.spec[name]?.type
+    if (type === 'float32' || type === 'int32') return type
+    throw new StarlingError('bad-checkpoint', `the vector ${name} is ${type ?? 'not there'} and cannot be kept`, {
+      name,
+    })
+  }
   let copy: SharedArrayBuffer | undefined
   let writing: Promise<unknown> | undefined
   let notBefore = Number.NEGATIVE_INFINITY
@@ -52,18 +62,18 @@ export function createCheckpointer(options: CheckpointerOptions, modules: Checkp
   /** Copies the vectors between two steps, together with the progress that belongs to them. */
   const snapshot = async (
     signal: AbortSignal | undefined,
-  ): Promise<{ step: number; progress: string; vectors: Record<string, Uint8Array> }> => {
+  ): Promise<{ step: number; progress: string; vectors: Record<string, VectorBytes> }> => {
     copy ??= new SharedArrayBuffer(bytes)
     for (let attempt = 0; attempt < SNAPSHOT_ATTEMPTS; attempt++) {
       const before = JSON.stringify(strategy.progress())
       const step = await learner.snapshot(names, copy, signal)
       // A round that ended while the copy was waiting for its turn would give the vectors of one round the number of another.
       if (JSON.stringify(strategy.progress()) !== before) continue
-      const vectors: Record<string, Uint8Array> = {}
+      const vectors: Record<string, VectorBytes> = {}
       let offset = 0
       for (const name of names) {
         const { length } = learner.bytes(name)
-        vectors[name] = new Uint8Array(copy, offset, length)
+        vectors[name] = { type: typeOf(name), data: new Uint8Array(copy, offset, length) }
         offset += length
       }
       return { step, progress: before, vectors }

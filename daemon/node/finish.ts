@@ -50,7 +50,7 @@ export async function finishRun(
       layout: run.layout,
       step,
       progress: { replicas, deviation, loss: average.loss },
-      vectors: { theta: learner.bytes('gradient') },
+      vectors: { theta: { type: 'float32', data: learner.bytes('gradient') } },
     },
     signal,
   )

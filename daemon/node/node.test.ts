@@ -72,7 +72,7 @@ describe('a node', { timeout: 90_000 }, () => {
       config: {},
       layout: run.layout,
       progress: { replicas: 4, deviation: 0.1, loss: 1.5 },
-      vectors: { theta: new Uint8Array((vectors.theta as Float32Array).buffer) },
+      vectors: { theta: { type: 'float32', data: new Uint8Array((vectors.theta as Float32Array).buffer) } },
     })
     const again = await start('alone', { resume: true })
     await again.finished

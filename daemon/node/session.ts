@@ -1,5 +1,5 @@
 import { rename } from 'node:fs/promises'
-import { SharedVectors } from '../../kernels/index.ts'
+import { SharedVectors, type VectorSpec } from '../../kernels/index.ts'
 import { huggingFaceConfig, trainerVectors } from '../../models/index.ts'
 import { type Blobs, type Report, StarlingError, type Strategy, type Swarm } from '../../protocols/index.ts'
 import type { Log } from '../log/index.ts'
@@ -49,17 +49,20 @@ export async function openSession(
   const { folder, swarm, blobs, log, report } = modules
   const { definition } = run.strategy
   const { name: _, ...strategyOptions } = run.manifest.strategy
-  const optimizer = trainerVectors(run.model, run.training)
-  const vectors = createVectors({ ...optimizer, ...definition.vectors(run.layout.length, strategyOptions) })
+  const trains = definition.trains?.(strategyOptions) ?? true
+  const optimizer = trainerVectors(run.model, run.training, trains)
+  const spec = { ...optimizer, ...definition.vectors(run.layout.length, strategyOptions) }
+  const vectors = createVectors(spec)
 
   const checkpoints = openCheckpoints(folder.file('checkpoints'), log)
   if (!options.resume) await setAside(folder, checkpoints, log)
-  const found = options.resume ? await load(run, vectors, checkpoints, signal) : undefined
+  const found = options.resume ? await load(run, { spec, vectors }, checkpoints, signal) : undefined
   const learner = await createLearner(
     {
       vectors: vectors.handle,
       model: run.model,
       training: run.training,
+      trains,
       data: sourceOf(run.manifest.data, run.model, run.manifest.seed, swarm.self, options.paths),
       seed: run.manifest.seed,
       threads: options.threads,
@@ -84,7 +87,7 @@ export async function openSession(
     }
     const moments = Object.keys(optimizer).filter((name) => name !== 'theta' && name !== 'gradient')
     const checkpointer = createCheckpointer(
-      { fixed, layout: run.layout, vectors: moments },
+      { fixed, layout: run.layout, spec, vectors: moments },
       { learner, strategy, checkpoints, log, emit: modules.emit, now: () => performance.now() },
     )
     const resumed = found === undefined ? undefined : { path: found.path, step: found.manifest.step }
@@ -112,7 +115,7 @@ function createVectors(spec: Parameters<typeof SharedVectors.create>[0]): Shared
 /** Loads the newest valid checkpoint of this run; those of another version or another run are an error, not a reason to start from nothing. */
 async function load(
   run: Run,
-  vectors: SharedVectors,
+  { spec, vectors }: { spec: VectorSpec; vectors: SharedVectors },
   checkpoints: Checkpoints,
   signal: AbortSignal,
 ): Promise<{ path: string; manifest: CheckpointManifest } | undefined> {
@@ -125,7 +128,11 @@ async function load(
         { path, run: manifest.run },
       )
     }
-    await readTensors(path, manifest, (name) => (vectors.has(name) ? vectors.float32(name) : undefined), signal)
+    const target = (name: string): Float32Array | Int32Array | undefined => {
+      if (!vectors.has(name)) return undefined
+      return spec[name]?.type === 'int32' ? vectors.int32(name) : vectors.float32(name)
+    }
+    await readTensors(path, manifest, target, signal)
     return { path, manifest }
   })
 }

@@ -25,7 +25,7 @@ const pieceSchema = z.strictObject({
   tensor: z.string().min(1).max(256),
   /** Which vector it belongs to: 'theta' is the model. */
   vector: z.string().min(1).max(64),
-  dtype: z.literal('float32'),
+  dtype: z.enum(['float32', 'int32']),
   shape: z.array(count).max(8),
   /** First element in the flat vector, and number of elements. */
   start: count,

@@ -20,7 +20,7 @@ const SLICE = 1024 * 1024
 export async function readTensors(
   path: string,
   manifest: CheckpointManifest,
-  target: (vector: string, length: number) => Float32Array | undefined,
+  target: (vector: string, length: number, type: CheckpointPiece['dtype']) => Float32Array | Int32Array | undefined,
   signal?: AbortSignal,
 ): Promise<void> {
   const files = new Map<string, FileHandle>() // at most two
@@ -38,10 +38,12 @@ export async function readTensors(
       const total = manifest.vectors[piece.vector]
       if (total === undefined || piece.start + piece.length > total)
         throw corrupt(path, `${piece.tensor} lies outside its vector`)
-      const vector = target(piece.vector, total)
+      const vector = target(piece.vector, total, piece.dtype)
       if (vector === undefined) continue
       if (vector.length !== total)
         throw corrupt(path, `${piece.vector} has ${total} elements and the run needs ${vector.length}`)
+      if (vector instanceof Int32Array !== (piece.dtype === 'int32'))
+        throw corrupt(path, `${piece.vector} is ${piece.dtype} and the run needs the other type`)
       const file = files.get(piece.file)
       if (file === undefined) throw corrupt(path, `${piece.tensor} lies in a file that is not listed`)
       const into = new Uint8Array(vector.buffer, vector.byteOffset + piece.start * 4, piece.length * 4)
@@ -77,12 +79,12 @@ async function readPiece(
 export async function loadCheckpoint(
   path: string,
   wanted: (vector: string) => boolean = () => true,
-): Promise<{ manifest: CheckpointManifest; vectors: Record<string, Float32Array> }> {
+): Promise<{ manifest: CheckpointManifest; vectors: Record<string, Float32Array | Int32Array> }> {
   const manifest = await readCheckpointManifest(path)
-  const vectors: Record<string, Float32Array> = {}
-  await readTensors(path, manifest, (name, length) => {
+  const vectors: Record<string, Float32Array | Int32Array> = {}
+  await readTensors(path, manifest, (name, length, type) => {
     if (!wanted(name)) return undefined
-    vectors[name] ??= new Float32Array(length)
+    vectors[name] ??= type === 'int32' ? new Int32Array(length) : new Float32Array(length)
     return vectors[name]
   })
   return { manifest, vectors }

@@ -16,6 +16,12 @@ import { syncFolder, writeSynced } from './files.ts'
 /** Bytes copied, hashed and written in one go: about a millisecond of the network thread. */
 const SLICE = 1024 * 1024
 
+/** A vector of elements of four bytes. */
+export interface VectorBytes {
+  type: CheckpointPiece['dtype']
+  data: Uint8Array
+}
+
 /** A consistent copy of a node's state, to be written. */
 export interface CheckpointInput {
   run: string
@@ -26,8 +32,8 @@ export interface CheckpointInput {
   /** Hugging Face `config.json` of the model. */
   config: Record<string, unknown>
   layout: Layout
-  /** Bytes of each float32 vector; 'theta' is written as the model's tensors, the others whole. They must not change while this is written. */
-  vectors: Record<string, Uint8Array>
+  /** Each vector; 'theta' is written as the model's tensors, the others whole. They must not change while this is written. */
+  vectors: Record<string, VectorBytes>
 }
 
 /**
@@ -43,7 +49,7 @@ export async function writeCheckpoint(path: string, input: CheckpointInput, sign
   await rm(temporary, { recursive: true, force: true })
   await mkdir(temporary, { recursive: true })
   try {
-    const parts = [await writePart(temporary, MODEL_FILE, placedModel(layout, theta), signal)]
+    const parts = [await writePart(temporary, MODEL_FILE, placedModel(layout, theta.data), signal)]
     if (Object.keys(others).length > 0)
       parts.push(await writePart(temporary, STATE_FILE, placedVectors(others), signal))
     const files = parts.map(({ file }) => file)
@@ -54,7 +60,7 @@ export async function writeCheckpoint(path: string, input: CheckpointInput, sign
       model,
       manifest,
       progress,
-      vectors: Object.fromEntries(Object.entries(vectors).map(([name, data]) => [name, data.length / 4])),
+      vectors: Object.fromEntries(Object.entries(vectors).map(([name, { data }]) => [name, data.length / 4])),
       files,
       pieces: parts.flatMap(({ pieces }) => pieces),
     })
@@ -85,9 +91,9 @@ function placedModel(layout: Layout, theta: Uint8Array): Placed[] {
   }))
 }
 
-function placedVectors(vectors: Record<string, Uint8Array>): Placed[] {
-  return Object.entries(vectors).map(([name, data]) => ({
-    tensor: { name, dtype: 'F32', shape: [data.length / 4], data },
+function placedVectors(vectors: Record<string, VectorBytes>): Placed[] {
+  return Object.entries(vectors).map(([name, { type, data }]) => ({
+    tensor: { name, dtype: type === 'int32' ? 'I32' : 'F32', shape: [data.length / 4], data },
     vector: name,
     start: 0,
   }))
@@ -114,7 +120,7 @@ async function writePart(
       pieces.push({
         tensor: tensor.name,
         vector,
-        dtype: 'float32',
+        dtype: tensor.dtype === 'I32' ? 'int32' : 'float32',
         shape: [...tensor.shape],
         start,
         length: tensor.data.length / 4,

@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { seededRandom } from '../../protocols/index.ts'
 import { type Log, quietLog } from '../log/index.ts'
-import { loadCheckpoint, openCheckpoints, readCheckpointManifest, writeCheckpoint } from './index.ts'
+import { loadCheckpoint, openCheckpoints, readCheckpointManifest, readTensors, writeCheckpoint } from './index.ts'
 import { stateOf } from './testing/state.ts'
 
 let folder: string
@@ -41,6 +41,9 @@ describe('checkpoints', () => {
     assert.equal(theta[99_999], 5)
     assert.equal(theta[100_010], 0, 'padding stays zero')
     assert.ok((vectors.m as Float32Array).every((value) => value === 5))
+    assert.deepEqual(vectors.sums, new Int32Array(5).fill(-5))
+    const asFloats = readTensors(path, manifest, (name) => (name === 'sums' ? new Float32Array(5) : undefined))
+    await assert.rejects(asFloats, { code: 'checkpoint-corrupt', message: /sums is int32/ })
     assert.ok(bytes > 8 * 299_991 - 100 && bytes < 8 * 300_000 + 2_000)
   })
 

@@ -1,6 +1,6 @@
 export { type CheckpointManifest, readCheckpointManifest } from './checkpoint-manifest.ts'
 export { loadCheckpoint, readTensors } from './checkpoint-reader.ts'
-export { type CheckpointInput, writeCheckpoint } from './checkpoint-writer.ts'
+export { type CheckpointInput, type VectorBytes, writeCheckpoint } from './checkpoint-writer.ts'
 export { type Checkpoints, openCheckpoints } from './checkpoints.ts'
 export { atomicWrite, exists } from './files.ts'
 export { type DataFolder, openDataFolder, type StorePrefix } from './folder.ts'

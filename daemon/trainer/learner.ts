@@ -33,6 +33,7 @@ const ATTEMPTS: Record<TrainerCall['method'], number> = {
   gradient: 2,
   generate: 2,
   setStep: 2,
+  initial: 2,
   snapshot: 2,
   tensors: 2,
 }
@@ -318,6 +319,10 @@ export async function createLearner(
     bytes: (name) => vectors.bytes(name),
     step: () => Atomics.load(control, CONTROL.step),
     setStep: (step) => request<void>({ method: 'setStep', step }),
+    async initial(vector, signal) {
+      guard(signal, 'initial')
+      return request<void>({ method: 'initial', vector }, signal)
+    },
     async train(count, { signal, onStep } = {}) {
       if (signal?.aborted === true) return
       // The target and not the count travels: a new thread then knows what is left.

@@ -8,6 +8,8 @@ export interface TrainerSetup {
   vectors: VectorsHandle
   model: ModelConfig
   training: TrainingConfig
+  /** Whether steps are taken; otherwise the vectors hold no gradient and no optimizer. */
+  trains: boolean
   /** Data set and the shard of this peer. */
   data: DataSource
   /** Seed of the initial parameters, the same for all peers of a run. */
@@ -47,6 +49,7 @@ export type TrainerCall =
   | { method: 'compute'; task: string; args: unknown }
   | { method: 'generate'; options: GenerateOptions }
   | { method: 'setStep'; step: number }
+  | { method: 'initial'; vector: string }
   /** Copies vectors' bytes one after the other into `into`; answers with the step they belong to. */
   | { method: 'snapshot'; names: readonly string[]; into: SharedArrayBuffer }
   /** Live tensors of the engine, for the leak check. */

@@ -18,9 +18,9 @@ const run = buildRun({
 const opened: LocalLearner[] = []
 after(() => Promise.all(opened.map((learner) => learner.close())))
 
-async function open(): Promise<{ learner: LocalLearner; events: DaemonEvent[]; vectors: SharedVectors }> {
+async function open(trains = true): Promise<{ learner: LocalLearner; events: DaemonEvent[]; vectors: SharedVectors }> {
   const vectors = SharedVectors.create({
-    ...trainerVectors(run.model, run.training),
+    ...trainerVectors(run.model, run.training, trains),
     copy: { type: 'float32', length: run.layout.length },
   })
   const events: DaemonEvent[] = []
@@ -29,6 +29,7 @@ async function open(): Promise<{ learner: LocalLearner; events: DaemonEvent[]; v
       vectors: vectors.handle,
       model: run.model,
       training: run.training,
+      trains,
       data: sourceOf(run.manifest.data, run.model, 1, 'test', {}),
       seed: 1,
       threads: 1,
@@ -112,6 +113,25 @@ describe('trainer thread', { timeout: 60_000 }, () => {
     assert.match(events[0]?.kind === 'trainer-crashed' ? events[0].message : '', /code 7/)
   })
 
+  it('writes the common start wherever it is asked for, whatever was trained since', async () => {
+    const { learner, vectors } = await open()
+    const start = vectors.float32('theta').slice()
+    await learner.train(3)
+    await learner.initial('copy')
+    assert.deepEqual(vectors.float32('copy'), start)
+    assert.notDeepEqual(vectors.float32('theta'), start)
+    await assert.rejects(learner.initial('nothing'), { code: 'vector-unknown' })
+  })
+
+  it('evaluates without memory for a gradient, and says so when asked to train', async () => {
+    const { learner } = await open(false)
+    assert.equal(await learner.lossAt('theta', 3), await learner.lossAt('theta', 3))
+    assert.ok((await learner.evaluate()).loss > 0)
+    await assert.rejects(learner.train(1), { code: 'evaluates-only' })
+    await assert.rejects(learner.gradient(0), { code: 'evaluates-only' })
+    assert.equal(learner.step(), 0)
+  })
+
   it('gives up after too many deaths, with an error for whoever waits', async () => {
     const { learner } = await open()
     for (let n = 0; n < 4; n++) await assert.rejects(learner.compute(exit, { code: 1 }), { code: 'trainer-crashed' })
@@ -126,6 +146,7 @@ describe('trainer thread', { timeout: 60_000 }, () => {
       vectors: vectors.handle,
       model: run.model,
       training: run.training,
+      trains: true,
       data: sourceOf(run.manifest.data, run.model, 1, 'test', {}),
       seed: 1,
       threads: 1,
@@ -150,6 +171,7 @@ describe('trainer thread', { timeout: 60_000 }, () => {
       vectors: vectors.handle,
       model: run.model,
       training: run.training,
+      trains: true,
       data: { ...sourceOf(run.manifest.data, run.model, 1, 'test', {}), context: 1_000_000 },
       seed: 1,
       threads: 1,

@@ -75,7 +75,9 @@ async function open() {
   })
   // A thread that ends with the native library loaded but never used takes the process down with it when that exits (tfjs-node 4.22).
   engine.tf.tidy(() => void engine.tf.add(1, 1).dataSync())
-  if (fresh) initialize(layoutOf(setup.model), setup.model, setup.seed, vectors.float32('theta'))
+  const initial = (name: string): void =>
+    initialize(layoutOf(setup.model), setup.model, setup.seed, vectors.float32(name))
+  if (fresh) initial('theta')
   const dataset = await openSource(setup.data)
   const trainer = createTrainer({
     engine,
@@ -83,6 +85,7 @@ async function open() {
     vectors,
     model: setup.model,
     training: setup.training,
+    trains: setup.trains,
     dataset,
     seed: setup.seed,
   })
@@ -93,7 +96,7 @@ async function open() {
     int32: (name) => vectors.int32(name),
     bytes: (name) => vectors.bytes(name),
   }
-  return { engine, trainer, tasks, context, vectors }
+  return { engine, trainer, tasks, context, vectors, initial }
 }
 
 type Opened = Awaited<ReturnType<typeof open>>
@@ -101,7 +104,7 @@ type Opened = Awaited<ReturnType<typeof open>>
 /** Does one call other than `train`. */
 function answer(
   call: Exclude<TrainerCall, { method: 'train' }>,
-  { engine, trainer, tasks, context, vectors }: Opened,
+  { engine, trainer, tasks, context, vectors, initial }: Opened,
 ): unknown {
   switch (call.method) {
     case 'evaluate':
@@ -116,6 +119,8 @@ function answer(
       trainer.stepNumber = call.step
       control[CONTROL.step] = call.step
       return undefined
+    case 'initial':
+      return initial(call.vector)
     case 'tensors':
       return engine.tf.memory().numTensors
     case 'snapshot': {

@@ -14,8 +14,8 @@ export class LocalTrainer implements Trainer {
   stepNumber = 0
   private readonly options: TrainerOptions
   private readonly math: Primitives
-  private readonly optimizer: Optimizer
-  private readonly gradients: FlatGradient
+  /** Undefined in a trainer that only evaluates. */
+  private readonly learning: { optimizer: Optimizer; gradients: FlatGradient } | undefined
   private readonly vectors: NamedVectors
   private readonly microbatch: number
   /** One set of tensors per vector that was ever asked for: 'theta' and the few candidates of a strategy. */
@@ -27,20 +27,24 @@ export class LocalTrainer implements Trainer {
     this.options = options
     this.layout = layoutOf(model)
     this.vectors = vectors
-    for (const name of ['theta', 'gradient']) this.vector(name)
+    this.vector('theta')
     this.math = math
     this.microbatch = training.microbatch ?? Math.min(training.batch, defaultMicrobatch(options.dataset))
-    this.gradients = new FlatGradient(this.math, this.layout, vectors.float32('gradient'))
-    this.optimizer = createOptimizer(
-      training.optimizer,
-      kernels,
-      (name) => this.vector(name),
-      decayRanges(this.layout, tensorsOf(model)),
-    )
+    if (options.trains === false) return
+    this.learning = {
+      gradients: new FlatGradient(this.math, this.layout, this.vector('gradient')),
+      optimizer: createOptimizer(
+        training.optimizer,
+        kernels,
+        (name) => this.vector(name),
+        decayRanges(this.layout, tensorsOf(model)),
+      ),
+    }
   }
 
   step(): StepReport {
     const begin = performance.now()
+    const { optimizer } = this.learner
     const { training, kernels } = this.options
     const { clip = 1 } = training
     const loss = this.gradient(this.stepNumber)
@@ -50,7 +54,7 @@ export class LocalTrainer implements Trainer {
     const learningRate = learningRateAt(training, this.stepNumber)
     const gradientScale = clip > 0 && gradientNorm > clip ? clip / gradientNorm : 1
     this.stepNumber++
-    this.optimizer.apply(this.stepNumber, learningRate, gradientScale)
+    optimizer.apply(this.stepNumber, learningRate, gradientScale)
     return {
       step: this.stepNumber,
       loss,
@@ -66,10 +70,11 @@ export class LocalTrainer implements Trainer {
     const batch = dataset.batch(batchNumber, training.batch)
     const samples = sampleCount(batch)
     this.samplesPerStep = samples
-    this.gradients.clear()
+    const { gradients } = this.learner
+    gradients.clear()
     let total = 0
     for (const part of splitBatch(batch, this.microbatch)) {
-      total += this.withoutLeak(() => this.forwardBackward(part, 1 / samples))
+      total += this.withoutLeak(() => this.forwardBackward(part, 1 / samples, gradients))
     }
     const loss = total / samples
     if (!Number.isFinite(loss)) this.refuse('loss')
@@ -143,9 +148,17 @@ export class LocalTrainer implements Trainer {
 
   private samplesPerStep = 0
 
+  private get learner(): { optimizer: Optimizer; gradients: FlatGradient } {
+    if (this.learning !== undefined) return this.learning
+    throw new ModelError(
+      'evaluates-only',
+      'this trainer was made without a gradient and an optimizer: it only evaluates',
+    )
+  }
+
   /** Adds one part's gradient, times `weight`, to the sum; returns the sum of its losses. */
-  private forwardBackward(part: Batch, weight: number): number {
-    const graph = new Graph(this.math, this.tensors('theta'), this.gradients)
+  private forwardBackward(part: Batch, weight: number, gradients: FlatGradient): number {
+    const graph = new Graph(this.math, this.tensors('theta'), gradients)
     const logits = architectureOf(this.options.model).logits(graph, this.options.model, part)
     const { losses, gradient } = this.math.crossEntropy(logits.tensor, labelsOf(part))
     const factor = this.math.constant(`factor ${weight}`, () => this.math.float(Float32Array.of(weight), []))

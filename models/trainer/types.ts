@@ -17,6 +17,8 @@ export interface TrainerOptions {
   model: ModelConfig
   training: TrainingConfig
   dataset: Dataset
+  /** Whether it takes steps; otherwise it needs no vectors for a gradient and an optimizer. Default true. */
+  trains?: boolean
   /** Seed of the run: text is drawn by it and the seed of each request. The batches are seeded by the dataset itself. Default 0. */
   seed?: number
 }
@@ -33,6 +35,7 @@ export interface Trainer {
    * One optimizer step on the training batch with number {@link stepNumber}.
    * @throws ModelError 'not-finite' with {step, tensor} when the loss or a gradient is NaN or infinite: 'theta' is unchanged then.
    * @throws ModelError 'tensor-leak' when the engine holds more tensors after the step than before.
+   * @throws ModelError 'evaluates-only' from a trainer that was made with `trains` false; {@link gradient} too.
    */
   step(): StepReport
   /** Loss over the validation split (its first `maxRows` rows if given) at the parameters in a vector of theta's length. */

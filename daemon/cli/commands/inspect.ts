@@ -61,15 +61,11 @@ async function inspectRun(path: string, output: Output): Promise<void> {
 }
 
 async function inspectCheckpoint(path: string, output: Output): Promise<void> {
-  const { readCheckpointManifest, readTensors } = await import('../../storage/index.ts')
+  const { loadCheckpoint, readCheckpointManifest } = await import('../../storage/index.ts')
   const folder = findCheckpoint(path)
   const manifest = await readCheckpointManifest(folder)
   // Reads every byte: what does not fit its hash is told here, and not when it is needed.
-  const vectors: Record<string, Float32Array> = {}
-  await readTensors(folder, manifest, (name, length) => {
-    vectors[name] ??= new Float32Array(length)
-    return vectors[name]
-  })
+  await loadCheckpoint(folder)
   const tensors = manifest.pieces.filter(({ vector }) => vector === 'theta')
   for (const piece of tensors)
     output.record({ kind: 'tensor', name: piece.tensor, shape: piece.shape, sha256: piece.sha256 })

@@ -19,6 +19,7 @@ export function stateOf(step: number): CheckpointInput {
   const theta = new Float32Array(ELEMENTS)
   for (const { offset, length } of layout.tensors) theta.fill(step, offset, offset + length)
   const m = new Float32Array(ELEMENTS).fill(step)
+  const sums = new Int32Array(5).fill(-step)
   return {
     run: 'test',
     step,
@@ -27,6 +28,10 @@ export function stateOf(step: number): CheckpointInput {
     progress: { round: step * 2 },
     config: { model_type: 'test' },
     layout,
-    vectors: { theta: new Uint8Array(theta.buffer), m: new Uint8Array(m.buffer) },
+    vectors: {
+      theta: { type: 'float32', data: new Uint8Array(theta.buffer) },
+      m: { type: 'float32', data: new Uint8Array(m.buffer) },
+      sums: { type: 'int32', data: new Uint8Array(sums.buffer) },
+    },
   }
 }
