@@ -6,16 +6,10 @@ import { StarlingError } from '../errors.ts'
 import type { Member, PeerName } from '../ports.ts'
 import { shuffled } from '../random.ts'
 import type { StrategyModules } from '../strategy.ts'
-import type { BlobReference } from '../transfer/index.ts'
+import { type Giving, giveCopies } from '../transfer/index.ts'
 import { MAX_CLAIMED_ROUND, METHODS, replicaAnswer } from './messages.ts'
 import type { Progress } from './progress.ts'
 import { adoptTask, snapshotTask } from './tasks.ts'
-
-/** Time for which a snapshot is given out before a new one is taken, ms, plus what the slowest taker needs for it. */
-const SNAPSHOT_TTL = 30_000
-
-/** Rate at which a taker must at least fetch, bytes per ms (2 Mbit/s), or the snapshot expires under it and it asks again. */
-const SLOWEST = 250
 
 /** Whole time for the name of a replica, ms: the giver may have to finish a training step, copy and hash. */
 const NAME_TIMEOUT = 60_000
@@ -40,69 +34,22 @@ export interface FetchedReplica {
 
 type Modules = Pick<StrategyModules, 'swarm' | 'learner' | 'blobs' | 'training'>
 
-/** This peer's replica on offer to others. */
-export interface Giving {
-  /**
-   * Gives nothing until resumed: the vector 'snapshot', from which others fetch, is about to be written to. Resolves when it may be.
-   */
-  pause(): Promise<void>
-  resume(): void
-  stop(): void
-}
-
 /** Gives this peer's replica to whoever asks, from a copy, so that training goes on meanwhile. */
 export function giveReplicas({ swarm, learner, blobs }: Modules, state: () => Readonly<Progress>): Giving {
-  let current: { reference: BlobReference; step: number; round: number; until: number } | undefined
-  let taking: Promise<void> | undefined
-  let paused = false
-
-  const withdraw = (): void => {
-    if (current !== undefined) {
-      blobs.withdraw(current.reference.root)
-      current = undefined
-    }
-  }
-
-  const take = async (): Promise<void> => {
-    withdraw()
-    const { round, roundStep } = state()
-    await learner.compute(snapshotTask, null)
-    const bytes = learner.bytes('snapshot')
-    const ttl = SNAPSHOT_TTL + bytes.byteLength / SLOWEST
-    const reference = await blobs.offer(bytes, { ttl })
-    current = { reference, step: roundStep, round, until: swarm.clock.now() + ttl }
-  }
-
-  const stop = swarm.answer(METHODS.replica, async () => {
-    if (!state().ready || paused) {
-      throw new StarlingError('not-ready', 'this peer has no replica to give yet', {})
-    }
-    // One copy for all takers: it is not overwritten before its time, or those who are fetching it would get pieces of two.
-    if (current === undefined || swarm.clock.now() >= current.until) {
-      taking ??= take().finally(() => {
-        taking = undefined
-      })
-      await taking
-    }
-    if (current === undefined) {
-      throw new StarlingError('not-ready', 'this peer has no replica to give yet', {})
-    }
-    const { reference, step, round } = current
-    return replicaAnswer.encode({ step, round, ...reference })
-  })
-
-  return {
-    stop,
-    async pause() {
-      paused = true
-      // Whoever asked for the copy hears of an error in taking it.
-      await taking?.catch(() => undefined)
-      withdraw()
+  return giveCopies(
+    { swarm, blobs },
+    {
+      method: METHODS.replica,
+      bytes: learner.bytes('snapshot'),
+      ready: () => state().ready,
+      async copy() {
+        const { round, roundStep } = state()
+        await learner.compute(snapshotTask, null)
+        return { step: roundStep, round }
+      },
+      answer: (about, reference) => replicaAnswer.encode({ ...about, ...reference }),
     },
-    resume() {
-      paused = false
-    },
-  }
+  )
 }
 
 /**

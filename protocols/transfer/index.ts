@@ -7,6 +7,7 @@ import type { BlobReference } from './format.ts'
 import { type PullOptions, type PullResult, pull } from './pull.ts'
 import { BlobServer, type OfferOptions, type ServeOptions } from './serve.ts'
 
+export { type CopyOptions, type Giving, giveCopies } from './copies.ts'
 export { type BlobReference, blobReferenceSchema, CHUNK_BYTES, hashBlob, MAX_BLOB_BYTES } from './format.ts'
 export {
   DEFAULT_CHUNK_TIMEOUT,
