@@ -1,5 +1,4 @@
 import { KernelError } from './errors.ts'
-import { INT8_BLOCK } from './types.ts'
 
 type Sized = { readonly length: number }
 
@@ -16,23 +15,6 @@ export function checkLengths(kernel: string, vectors: Record<string, Sized>): vo
         lengths,
       })
     }
-  }
-}
-
-/** One code per value and one scale per block. @throws KernelError 'length-mismatch' */
-export function checkCode(kernel: string, values: Sized, codes: Sized, scales: Sized): void {
-  checkLengths(kernel, { values, codes })
-  const blocks = Math.ceil(values.length / INT8_BLOCK)
-  if (scales.length !== blocks) {
-    throw new KernelError(
-      'length-mismatch',
-      `${kernel}: ${values.length} values need ${blocks} scales, got ${scales.length}`,
-      {
-        kernel,
-        values: values.length,
-        scales: scales.length,
-      },
-    )
   }
 }
 
@@ -61,13 +43,4 @@ export function checkRows(table: Sized, ids: Int32Array, rows: Sized, width: num
       })
     }
   }
-}
-
-export function notFinite(kernel: string, block: number): KernelError {
-  const from = block * INT8_BLOCK
-  return new KernelError(
-    'not-finite',
-    `${kernel}: NaN or infinity between elements ${from} and ${from + INT8_BLOCK - 1}`,
-    { kernel, block },
-  )
 }

@@ -6,6 +6,7 @@
  * const kernels = loadKernels(vectors)
  * kernels.scale(vectors.float32('theta'), 0.5)
  */
+export { CODEC_BLOCK, type CodecKernels, type Dither, LARGEST_CODED, TOPK_CHUNK, topKBytes } from './codecs/index.ts'
 export { KernelError } from './errors.ts'
 export { loadKernels } from './simd.ts'
 export { twins } from './twins.ts'

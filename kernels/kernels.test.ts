@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import fc from 'fast-check'
-import { INT8_BLOCK, KernelError, type Kernels, loadKernels, SharedVectors, twins } from './index.ts'
+import { KernelError, type Kernels, loadKernels, SharedVectors, twins } from './index.ts'
 
 /** Any single-precision number a kernel may meet, with many of ordinary size. */
 const float = fc.oneof(
@@ -11,10 +11,10 @@ const float = fc.oneof(
 )
 const rate = fc.float({ noNaN: true, min: 0, max: 1 })
 
-/** Columns of equal length, at most a few blocks of the int8 code and rarely a multiple of the SIMD width. */
+/** Columns of equal length, rarely a multiple of the SIMD width. */
 function columns(count: number, values: fc.Arbitrary<number> = float) {
   return fc
-    .integer({ min: 0, max: 3 * INT8_BLOCK + 5 })
+    .integer({ min: 0, max: 773 })
     .chain((length) =>
       fc.tuple(...Array.from({ length: count }, () => fc.array(values, { minLength: length, maxLength: length }))),
     )
@@ -23,21 +23,12 @@ function columns(count: number, values: fc.Arbitrary<number> = float) {
 type Float32s = Record<string, Float32Array>
 
 /** Runs `body` on both implementations over equal inputs and compares every vector's bits afterwards, and the results. */
-function sameBits(
-  inputs: Record<string, number[]>,
-  body: (kernels: Kernels, v: Float32s, codes: Int8Array, scales: Float32Array) => unknown,
-) {
-  const length = Object.values(inputs)[0]!.length
-  const blocks = Math.ceil(length / INT8_BLOCK)
+function sameBits(inputs: Record<string, number[]>, body: (kernels: Kernels, v: Float32s) => unknown) {
   const spec = Object.fromEntries(
     Object.entries(inputs).map(([name, values]) => [name, { type: 'float32' as const, length: values.length }]),
   )
   const outcome = (kind: 'simd' | 'twin') => {
-    const vectors = SharedVectors.create({
-      ...spec,
-      codes: { type: 'int8', length },
-      scales: { type: 'float32', length: blocks },
-    })
+    const vectors = SharedVectors.create(spec)
     const views: Float32s = {}
     for (const [name, values] of Object.entries(inputs)) {
       views[name] = vectors.float32(name)
@@ -45,12 +36,7 @@ function sameBits(
     }
     let result: unknown
     try {
-      result = body(
-        kind === 'simd' ? loadKernels(vectors) : twins,
-        views,
-        vectors.int8('codes'),
-        vectors.float32('scales'),
-      )
+      result = body(kind === 'simd' ? loadKernels(vectors) : twins, views)
     } catch (error) {
       assert.ok(error instanceof KernelError)
       return { thrown: error.code }
@@ -124,23 +110,6 @@ describe('the SIMD kernels compute the bits of their plain twins', () => {
     )
   })
 
-  it('the int8 code, both ways, and its refusal of what is not finite', () => {
-    const any = fc.oneof(
-      { weight: 400, arbitrary: float },
-      { weight: 1, arbitrary: fc.constantFrom(Number.NaN, Infinity) },
-    )
-    fc.assert(
-      fc.property(columns(2, any), (data) => {
-        const [x, out] = data as [number[], number[]]
-        sameBits({ x, out }, (kernels, v, codes, scales) => {
-          kernels.encodeInt8(v.x!, codes, scales)
-          kernels.decodeInt8(codes, scales, v.out!)
-        })
-      }),
-      { seed: 4 },
-    )
-  })
-
   it('the outer step and the scattered sum', () => {
     fc.assert(
       fc.property(columns(5), rate, rate, (data, alpha, beta) => {
@@ -160,26 +129,6 @@ describe('the SIMD kernels compute the bits of their plain twins', () => {
     vectors.float32('rows').set([1, 2, 3, 4, 10, 20])
     loadKernels(vectors).scatterAddRows(vectors.float32('table'), vectors.int32('ids'), vectors.float32('rows'), 2)
     assert.deepEqual([...vectors.float32('table')], [3, 4, 0, 0, 11, 22])
-  })
-})
-
-describe('the int8 code', () => {
-  it('errs by at most half a step of its block', () => {
-    fc.assert(
-      fc.property(fc.array(fc.float({ noNaN: true, min: -1e6, max: 1e6 }), { maxLength: 700 }), (values) => {
-        const x = Float32Array.from(values)
-        const codes = new Int8Array(x.length)
-        const scales = new Float32Array(Math.ceil(x.length / INT8_BLOCK))
-        const out = new Float32Array(x.length)
-        twins.encodeInt8(x, codes, scales)
-        twins.decodeInt8(codes, scales, out)
-        for (let i = 0; i < x.length; i++) {
-          const step = scales[Math.floor(i / INT8_BLOCK)]!
-          assert.ok(Math.abs(x[i]! - out[i]!) <= step * 0.5001 + 1e-30)
-        }
-      }),
-      { seed: 6 },
-    )
   })
 })
 

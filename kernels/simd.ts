@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs'
-import { checkCode, checkLengths, checkRows, notFinite } from './checks.ts'
+import { checkLengths, checkRows } from './checks.ts'
+import { type CodecExports, codecKernels } from './codecs/index.ts'
 import { adamwConstants } from './constants.ts'
 import { KernelError } from './errors.ts'
 import type { Kernels } from './types.ts'
 import type { SharedVectors } from './vectors.ts'
 
 /** What kernels/assembly/index.ts exports: vectors as byte addresses, lengths in elements. */
-interface Exports {
+interface Exports extends CodecExports {
   adamw(...a: number[]): void
   sgd(...a: number[]): void
   axpy(y: number, a: number, x: number, length: number): void
@@ -14,8 +15,6 @@ interface Exports {
   sumSquares(x: number, length: number): number
   squaredDistance(a: number, b: number, length: number): number
   allFinite(x: number, length: number): number
-  encodeInt8(x: number, codes: number, scales: number, length: number): number
-  decodeInt8(codes: number, scales: number, out: number, length: number): void
   heavyBall(...a: number[]): void
   scatterAddRows(table: number, ids: number, rows: number, count: number, width: number): void
 }
@@ -48,10 +47,10 @@ export function loadKernels(vectors: SharedVectors): Kernels {
   const wasm = new WebAssembly.Instance(compile(), { env: { memory, abort } }).exports as unknown as Exports
 
   /** Address of a view, after making sure that it lies in this memory. */
-  function at(view: Float32Array | Int8Array | Int32Array): number {
+  function at(view: ArrayBufferView): number {
     if (view.buffer !== memory.buffer) {
       throw new KernelError('vector-foreign', 'a vector does not lie in the shared memory of these kernels', {
-        length: view.length,
+        bytes: view.byteLength,
       })
     }
     return view.byteOffset
@@ -59,6 +58,7 @@ export function loadKernels(vectors: SharedVectors): Kernels {
 
   return {
     kind: 'simd',
+    ...codecKernels(wasm, at),
     adamw(theta, gradient, m, v, options) {
       checkLengths('adamw', { theta, gradient, m, v })
       const c = adamwConstants(options)
@@ -97,15 +97,6 @@ export function loadKernels(vectors: SharedVectors): Kernels {
       return wasm.squaredDistance(at(a), at(b), a.length)
     },
     allFinite: (x) => wasm.allFinite(at(x), x.length) === 1,
-    encodeInt8(x, codes, scales) {
-      checkCode('encodeInt8', x, codes, scales)
-      const bad = wasm.encodeInt8(at(x), at(codes), at(scales), x.length)
-      if (bad >= 0) throw notFinite('encodeInt8', bad)
-    },
-    decodeInt8(codes, scales, out) {
-      checkCode('decodeInt8', out, codes, scales)
-      wasm.decodeInt8(at(codes), at(scales), at(out), out.length)
-    },
     heavyBall(phi, delta, theta, own, partner, { alpha, beta }) {
       checkLengths('heavyBall', { phi, delta, theta, own, partner })
       wasm.heavyBall(at(phi), at(delta), at(theta), at(own), at(partner), phi.length, alpha, beta)

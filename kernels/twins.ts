@@ -1,17 +1,9 @@
-import { checkCode, checkLengths, checkRows, notFinite } from './checks.ts'
-import { adamwConstants, LARGEST_FLOAT32, SMALLEST_MAGNITUDE } from './constants.ts'
-import { INT8_BLOCK, type Kernels } from './types.ts'
+import { checkLengths, checkRows } from './checks.ts'
+import { codecTwins } from './codecs/index.ts'
+import { adamwConstants } from './constants.ts'
+import type { Kernels } from './types.ts'
 
 const f = Math.fround
-
-/** Rounds to the nearest integer, ties to even, as SIMD `nearest` does. */
-function nearest(x: number): number {
-  const down = Math.floor(x)
-  const rest = x - down
-  if (rest < 0.5) return down
-  if (rest > 0.5) return down + 1
-  return down % 2 === 0 ? down : down + 1
-}
 
 /** Four double-precision sums, lane k taking the elements numbered k modulo 4, joined as (0+2)+(1+3); then the tail. */
 function laneSum(length: number, term: (i: number) => number): number {
@@ -32,6 +24,8 @@ function laneSum(length: number, term: (i: number) => number): number {
  */
 export const twins: Kernels = {
   kind: 'twin',
+
+  ...codecTwins,
 
   adamw(theta, gradient, m, v, options) {
     checkLengths('adamw', { theta, gradient, m, v })
@@ -89,26 +83,6 @@ export const twins: Kernels = {
   allFinite(x) {
     for (let i = 0; i < x.length; i++) if (!Number.isFinite(x[i]!)) return false
     return true
-  },
-
-  encodeInt8(x, codes, scales) {
-    checkCode('encodeInt8', x, codes, scales)
-    for (let block = 0; block < scales.length; block++) {
-      const start = block * INT8_BLOCK
-      const end = Math.min(start + INT8_BLOCK, x.length)
-      let largest = 0
-      for (let i = start; i < end; i++) largest = Math.max(largest, Math.abs(x[i]!))
-      if (!(largest <= LARGEST_FLOAT32)) throw notFinite('encodeInt8', block)
-      const small = largest < SMALLEST_MAGNITUDE
-      const inverse = small ? 0 : f(127 / largest)
-      scales[block] = small ? 0 : f(largest / 127)
-      for (let i = start; i < end; i++) codes[i] = nearest(f(x[i]! * inverse))
-    }
-  },
-
-  decodeInt8(codes, scales, out) {
-    checkCode('decodeInt8', out, codes, scales)
-    for (let i = 0; i < out.length; i++) out[i] = f(codes[i]! * scales[Math.floor(i / INT8_BLOCK)]!)
   },
 
   heavyBall(phi, delta, theta, own, partner, options) {

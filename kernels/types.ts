@@ -6,6 +6,7 @@
  * Arithmetic is single precision with every operation rounded on its own (no fused multiply-add, no relaxed SIMD), and
  * sums are taken in a fixed order, so the same inputs give the same bits on every machine and in the plain TypeScript twins.
  */
+import type { CodecKernels } from './codecs/index.ts'
 
 /** Element type of a shared vector. */
 export type VectorType = 'float32' | 'int8' | 'uint8' | 'int32'
@@ -44,11 +45,8 @@ export interface HeavyBallOptions {
   beta: number
 }
 
-/** Number of consecutive values that share one scale in the int8 code. */
-export const INT8_BLOCK = 256
-
 /** The kernels. All vectors of one call have equal length unless said otherwise; a mismatch throws a KernelError. */
-export interface Kernels {
+export interface Kernels extends CodecKernels {
   /** Which of the two implementations this is. */
   readonly kind: 'simd' | 'twin'
   /** theta, m, v <- one fused AdamW step on gradient. One pass. */
@@ -65,13 +63,6 @@ export interface Kernels {
   squaredDistance(a: Float32Array, b: Float32Array): number
   /** True when no element is NaN or infinite. */
   allFinite(x: Float32Array): boolean
-  /**
-   * One int8 code per value and one float32 scale (largest magnitude / 127) per block of {@link INT8_BLOCK}; nearest
-   * rounding, ties to even. `scales.length` = ceil(x.length / INT8_BLOCK). Non-finite input throws a KernelError.
-   */
-  encodeInt8(x: Float32Array, codes: Int8Array, scales: Float32Array): void
-  /** out <- code * scale of its block. */
-  decodeInt8(codes: Int8Array, scales: Float32Array, out: Float32Array): void
   /**
    * NoLoCo outer step with gamma = beta: delta <- alpha*delta + beta*((own + partner)/2 - phi); phi <- phi + delta;
    * theta <- phi. `own` and `partner` are the two exchanged fast weights; pass `own` twice to step alone.

@@ -1,4 +1,4 @@
-import { INT8_BLOCK, loadKernels, SharedVectors } from '../../kernels/index.ts'
+import { CODEC_BLOCK, loadKernels, SharedVectors } from '../../kernels/index.ts'
 
 /** Values in the measured tensor: 40 MB, the size at which hivemind's compression benchmark was published, well outside the caches. */
 const VALUES = 10_000_000
@@ -44,7 +44,7 @@ function fillNormal(x: Float32Array): void {
 }
 
 /**
- * Measures the int8 code of {@link INT8_BLOCK} values a block against a memory copy, interleaved. Takes about a second for ten runs.
+ * Measures the int8 code of {@link CODEC_BLOCK} values a block against a memory copy, interleaved. Takes about a second for ten runs.
  *
  * @throws the signal's reason between two runs
  */
@@ -54,7 +54,7 @@ export function benchCodec(options: { runs?: number; values?: number; signal?: A
     x: { type: 'float32', length: values },
     out: { type: 'float32', length: values },
     codes: { type: 'int8', length: values },
-    scales: { type: 'float32', length: Math.ceil(values / INT8_BLOCK) },
+    scales: { type: 'float32', length: Math.ceil(values / CODEC_BLOCK) },
   })
   const kernels = loadKernels(vectors)
   const [x, out, codes, scales] = [

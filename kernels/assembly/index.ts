@@ -2,10 +2,8 @@
 // TypeScript, and the tests compare the two bit by bit. Fixed-width SIMD only: relaxed operations may round differently
 // from machine to machine. Lengths are in elements. Vectors start on 64-byte boundaries; a view into one may not, and SIMD loads allow it.
 
-const BLOCK: i32 = 256
-
-// Blocks whose largest magnitude is below 2^-100 are coded as zero: 127 / magnitude would overflow.
-const SMALLEST_MAGNITUDE: f32 = 7.888609052210118e-31
+export * from './codecs'
+export * from './topk'
 
 export function adamw(
   theta: usize, gradient: usize, m: usize, v: usize, length: i32,
@@ -159,70 +157,6 @@ export function allFinite(x: usize, length: i32): i32 {
     if ((load<u32>(x + (<usize>i << 2)) & 0x7f800000) == 0x7f800000) return 0
   }
   return 1
-}
-
-// Returns the number of the first block with a non-finite value, or -1.
-export function encodeInt8(x: usize, codes: usize, scales: usize, length: i32): i32 {
-  const blocks = (length + BLOCK - 1) / BLOCK
-  for (let block: i32 = 0; block < blocks; block++) {
-    const start = block * BLOCK
-    const end = min<i32>(start + BLOCK, length)
-    let largest: f32 = 0
-    let i = start
-    let m0 = f32x4.splat(0)
-    let m1 = f32x4.splat(0)
-    let m2 = f32x4.splat(0)
-    let m3 = f32x4.splat(0)
-    for (; i + 16 <= end; i += 16) {
-      const at = x + (<usize>i << 2)
-      m0 = f32x4.max(m0, f32x4.abs(v128.load(at)))
-      m1 = f32x4.max(m1, f32x4.abs(v128.load(at, 16)))
-      m2 = f32x4.max(m2, f32x4.abs(v128.load(at, 32)))
-      m3 = f32x4.max(m3, f32x4.abs(v128.load(at, 48)))
-    }
-    const m = f32x4.max(f32x4.max(m0, m1), f32x4.max(m2, m3))
-    largest = max<f32>(
-      max<f32>(f32x4.extract_lane(m, 0), f32x4.extract_lane(m, 1)),
-      max<f32>(f32x4.extract_lane(m, 2), f32x4.extract_lane(m, 3)),
-    )
-    for (; i < end; i++) largest = max<f32>(largest, abs<f32>(load<f32>(x + (<usize>i << 2))))
-    if (!(largest <= f32.MAX_VALUE)) return block
-    const small = largest < SMALLEST_MAGNITUDE
-    const inverse: f32 = small ? 0 : <f32>127 / largest
-    store<f32>(scales + (<usize>block << 2), small ? 0 : largest / <f32>127)
-    const inv = f32x4.splat(inverse)
-    for (i = start; i + 16 <= end; i += 16) {
-      const at = x + (<usize>i << 2)
-      const a = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(at), inv)))
-      const b = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(at, 16), inv)))
-      const c = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(at, 32), inv)))
-      const d = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(at, 48), inv)))
-      v128.store(codes + <usize>i, i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d)))
-    }
-    for (; i < end; i++) store<i8>(codes + <usize>i, <i8>nearest<f32>(load<f32>(x + (<usize>i << 2)) * inverse))
-  }
-  return -1
-}
-
-export function decodeInt8(codes: usize, scales: usize, out: usize, length: i32): void {
-  const blocks = (length + BLOCK - 1) / BLOCK
-  for (let block: i32 = 0; block < blocks; block++) {
-    const end = min<i32>((block + 1) * BLOCK, length)
-    const factor = load<f32>(scales + (<usize>block << 2))
-    const s = f32x4.splat(factor)
-    let i = block * BLOCK
-    for (; i + 16 <= end; i += 16) {
-      const value = v128.load(codes + <usize>i)
-      const low = i16x8.extend_low_i8x16_s(value)
-      const high = i16x8.extend_high_i8x16_s(value)
-      const at = out + (<usize>i << 2)
-      v128.store(at, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(low)), s))
-      v128.store(at, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(low)), s), 16)
-      v128.store(at, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(high)), s), 32)
-      v128.store(at, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(high)), s), 48)
-    }
-    for (; i < end; i++) store<f32>(out + (<usize>i << 2), <f32>load<i8>(codes + <usize>i) * factor)
-  }
 }
 
 export function heavyBall(

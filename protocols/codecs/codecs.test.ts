@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { INT8_BLOCK, twins } from '../../kernels/index.ts'
+import { CODEC_BLOCK, twins } from '../../kernels/index.ts'
 import { type CodecName, codecs } from './index.ts'
 
 /** Encodes and decodes slice by slice. */
@@ -21,7 +21,7 @@ function through(name: CodecName, values: Float32Array, slice: number): { messag
 
 const tensors = fc.float32Array({
   minLength: 1,
-  maxLength: 3 * INT8_BLOCK,
+  maxLength: 3 * CODEC_BLOCK,
   noNaN: true,
   min: -(2 ** 100),
   max: 2 ** 100,
@@ -30,14 +30,14 @@ const tensors = fc.float32Array({
 test('int8: no value is off by more than half its scale, and slices do not matter', () => {
   fc.assert(
     fc.property(tensors, (values) => {
-      const { message, decoded } = through('int8', values, INT8_BLOCK)
-      assert.deepEqual(through('int8', values, 2 * INT8_BLOCK).message, message)
-      for (let block = 0; block * INT8_BLOCK < values.length; block++) {
-        const part = values.subarray(block * INT8_BLOCK, (block + 1) * INT8_BLOCK)
+      const { message, decoded } = through('int8', values, CODEC_BLOCK)
+      assert.deepEqual(through('int8', values, 2 * CODEC_BLOCK).message, message)
+      for (let block = 0; block * CODEC_BLOCK < values.length; block++) {
+        const part = values.subarray(block * CODEC_BLOCK, (block + 1) * CODEC_BLOCK)
         const largest = part.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
         part.forEach((value, i) => {
-          const error = Math.abs(value - decoded[block * INT8_BLOCK + i]!)
-          assert.ok(error <= (largest / 127) * 0.50001 + 1e-30, `${value} became ${decoded[block * INT8_BLOCK + i]}`)
+          const error = Math.abs(value - decoded[block * CODEC_BLOCK + i]!)
+          assert.ok(error <= (largest / 127) * 0.50001 + 1e-30, `${value} became ${decoded[block * CODEC_BLOCK + i]}`)
         })
       }
     }),
@@ -48,7 +48,7 @@ test('int8: no value is off by more than half its scale, and slices do not matte
 test('float32: to the bit', () => {
   fc.assert(
     fc.property(tensors, (values) => {
-      const { message, decoded } = through('float32', values, INT8_BLOCK)
+      const { message, decoded } = through('float32', values, CODEC_BLOCK)
       assert.deepEqual(decoded, values)
       assert.equal(message.byteLength, 4 * values.length)
     }),

@@ -1,8 +1,8 @@
 /**
  * Codes of one flat float32 tensor. A code works slice by slice, so that the only scratch memory needed is a slice, whatever the size of the
- * model; a slice starts at a multiple of {@link INT8_BLOCK} elements.
+ * model; a slice starts at a multiple of {@link CODEC_BLOCK} elements.
  */
-import { INT8_BLOCK, type Kernels } from '../../kernels/index.ts'
+import { CODEC_BLOCK, type Kernels } from '../../kernels/index.ts'
 import { StarlingError } from '../errors.ts'
 
 /** Names of the codes. */
@@ -20,7 +20,7 @@ export interface TensorCodec {
 }
 
 /**
- * int8: one code per value, and per {@link INT8_BLOCK} values one float32 scale, the largest magnitude divided by 127 (`encodeInt8`).
+ * int8: one code per value, and per {@link CODEC_BLOCK} values one float32 scale, the largest magnitude divided by 127 (`encodeInt8`).
  *
  *     bytes 0 .. n-1                codes, signed
  *     bytes n .. 4⌈n/4⌉-1           zero, so that the scales are aligned
@@ -30,7 +30,7 @@ export interface TensorCodec {
  */
 const int8: TensorCodec = {
   name: 'int8',
-  bytes: (size) => scalesAt(size) + 4 * Math.ceil(size / INT8_BLOCK),
+  bytes: (size) => scalesAt(size) + 4 * Math.ceil(size / CODEC_BLOCK),
   encode(kernels, values, message, size, start) {
     const { codes, scales } = parts(message, size, start, values.length)
     kernels.encodeInt8(values, codes, scales)
@@ -69,11 +69,11 @@ function parts(
   length: number,
 ): { codes: Int8Array; scales: Float32Array } {
   checkLength(message, int8.bytes(size))
-  if (start % INT8_BLOCK !== 0) {
-    throw new RangeError(`a slice starts at a multiple of ${INT8_BLOCK}, not at ${start}`)
+  if (start % CODEC_BLOCK !== 0) {
+    throw new RangeError(`a slice starts at a multiple of ${CODEC_BLOCK}, not at ${start}`)
   }
-  const blocks = Math.ceil(length / INT8_BLOCK)
-  const scales = message.byteOffset + scalesAt(size) + 4 * (start / INT8_BLOCK)
+  const blocks = Math.ceil(length / CODEC_BLOCK)
+  const scales = message.byteOffset + scalesAt(size) + 4 * (start / CODEC_BLOCK)
   return {
     codes: new Int8Array(message.buffer, message.byteOffset + start, length),
     scales: new Float32Array(message.buffer, scales, blocks),
