@@ -14,6 +14,8 @@ export interface Links {
   clock: VirtualClock
   /** One-way delay of a message of that many bytes, ms. */
   delay(bytes: number): number
+  /** Bytes that a peer's counters see of a question or an answer. */
+  counted(frame: { text: number; body: number }): number
   /** Questions under way. Bounded by what the peers ask. */
   under: Set<Link>
 }
@@ -30,7 +32,7 @@ export function ask(
   question: Uint8Array,
   asked: AskOptions,
 ): Promise<Uint8Array> {
-  const { clock, delay, under } = links
+  const { clock, delay, counted, under } = links
   return new Promise((resolve, reject) => {
     const maxAnswer = asked.maxAnswer ?? MAX_ANSWER
     const timeout = asked.timeout ?? ASK_TIMEOUT
@@ -63,18 +65,20 @@ export function ask(
     )
     from.outstanding++
     from.mostOutstanding = Math.max(from.mostOutstanding, from.outstanding)
-    from.sent += copy.byteLength
+    const questionBytes = counted({ text: method.length, body: copy.byteLength })
+    from.sent += questionBytes
     under.add(link)
     asked.signal?.addEventListener('abort', onAbort, { once: true })
     clock.schedule(delay(copy.byteLength), () => {
       if (done || to.frozen) {
         return
       }
-      to.received += copy.byteLength
+      to.received += questionBytes
       const reply = (settle: () => void, bytes: number): void => {
-        to.sent += bytes
+        const answerBytes = counted({ text: 0, body: bytes })
+        to.sent += answerBytes
         clock.schedule(delay(bytes), () => {
-          from.received += bytes
+          from.received += answerBytes
           finish(settle)
         })
       }

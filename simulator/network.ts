@@ -1,11 +1,12 @@
 /**
- * A network in memory. Peers are joined to each other unless a link is cut; gossip reaches everyone in the same part of the network,
- * over as many hops as it takes; questions need a direct link. Latency, loss and order come from a seed, so a run can be repeated.
+ * A network in memory. Peers are joined to each other unless a link is cut, or with the gossip mesh to some of each other; gossip reaches
+ * everyone in the same part of the network; questions need a connection. Latency, loss and order come from a seed, so a run can be repeated.
  */
 import { createHmac } from 'node:crypto'
 import { equalBytes, type PeerName, type Random, StarlingError, seededRandom } from '../protocols/index.ts'
 import { aborted, ask, type Links } from './ask.ts'
 import { createVirtualClock } from './clock.ts'
+import { createGossip } from './gossip/index.ts'
 import { type Node, newNode } from './node.ts'
 import type { MemoryNetwork, MemoryNetworkOptions, MemoryPeer } from './types.ts'
 
@@ -15,7 +16,6 @@ const MAX_NEWS = 64 * 1024
 /** A network without peers. */
 export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwork {
   const [least, most] = options.latency ?? [5, 50]
-  const loss = options.loss ?? 0
   const clock = createVirtualClock()
   const dice = seededRandom(options.seed, 'network')
   const nodes = new Map<PeerName, Node>()
@@ -26,7 +26,7 @@ export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwor
   const linked = (a: Node, b: Node): boolean => a !== b && a.alive && b.alive && !cuts.has(key(a.name, b.name))
   const delay = (bytes: number): number =>
     least + dice.uniform() * (most - least) + (options.bandwidth === undefined ? 0 : (bytes / options.bandwidth) * 1000)
-  const links: Links = { clock, delay, under: new Set() }
+  const links: Links = { clock, delay, counted: (frame) => gossip.counted(frame), under: new Set() }
   /** What only the peer itself is handed: a keyed hash stands in for Ed25519, at a fraction of its cost and the same in every run. */
   const signatureOf = (name: PeerName, data: Uint8Array): Uint8Array =>
     new Uint8Array(createHmac('sha512', `${options.seed} ${name}`).update(data).digest())
@@ -38,89 +38,43 @@ export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwor
     return node
   }
 
+  /** Tells a peer, once and soon, that its connections changed. */
+  const notify = (node: Node): void => {
+    if (!node.alive || node.notified || node.listeners.size === 0) {
+      return
+    }
+    node.notified = true
+    clock.schedule(0, () => {
+      node.notified = false
+      for (const listener of [...node.listeners]) {
+        listener()
+      }
+    })
+  }
+
+  const gossip = createGossip(options.gossip ?? 'broadcast', {
+    seed: options.seed,
+    clock,
+    nodes,
+    linked,
+    whole: () => cuts.size === 0,
+    delay,
+    dice,
+    loss: options.loss ?? 0,
+    ordered: options.ordered ?? false,
+    notify,
+  })
+
   /** After links changed: fails what was under way on broken ones and tells everyone alive. */
   const changed = (): void => {
+    gossip.changed()
     for (const link of [...links.under]) {
-      if (!linked(link.from, link.to)) {
+      if (!gossip.isConnected(link.from, link.to)) {
         link.fail(unreachable(link.to.name))
       }
     }
     for (const node of nodes.values()) {
-      if (node.alive) {
-        for (const listener of [...node.listeners]) {
-          clock.schedule(0, () => node.listeners.has(listener) && listener())
-        }
-      }
-    }
-  }
-
-  /** Hops from a peer to everyone it can reach. */
-  const hops = (from: Node): Map<Node, number> => {
-    const found = new Map([[from, 0]])
-    if (cuts.size === 0) {
-      // The usual case; the search below looks at every pair of peers.
-      for (const other of nodes.values()) {
-        if (linked(from, other)) {
-          found.set(other, 1)
-        }
-      }
-      return found
-    }
-    for (const [node, distance] of found) {
-      for (const other of nodes.values()) {
-        if (!found.has(other) && linked(node, other)) {
-          found.set(other, distance + 1)
-        }
-      }
-    }
-    return found
-  }
-
-  const publish = (from: Node, topic: string, data: Uint8Array): number => {
-    if (data.byteLength > MAX_NEWS) {
-      throw new StarlingError('message-too-large', `${data.byteLength} bytes of gossip, more than ${MAX_NEWS}`, {
-        topic,
-      })
-    }
-    const copy = new Uint8Array(data)
-    let handed = 0
-    for (const [node, distance] of hops(from)) {
-      if (distance === 0 || !node.topics.has(topic)) {
-        continue
-      }
-      handed += distance === 1 ? 1 : 0
-      let wait = 0
-      for (let hop = 0; hop < distance; hop++) {
-        wait += delay(0)
-      }
-      if (dice.uniform() < loss) {
-        continue
-      }
-      let at = clock.now() + wait
-      if (options.ordered === true) {
-        at = Math.max(at, node.latest.get(from.name) ?? 0)
-        node.latest.set(from.name, at)
-      }
-      const life = node.life
-      clock.schedule(at - clock.now(), () => {
-        // Frozen or dead by now, or cut off while the message was on its way.
-        if (node.alive && node.life === life && !node.frozen && (linked(from, node) || hops(from).has(node))) {
-          deliver(node, { topic, from: from.name, data: copy.slice() })
-        }
-      })
-    }
-    from.sent += data.byteLength * handed
-    return handed
-  }
-
-  const deliver = (node: Node, message: { topic: string; from: PeerName; data: Uint8Array }): void => {
-    node.received += message.data.byteLength
-    const handler = node.topics.get(message.topic)
-    const verdict = handler?.validate(message)
-    if (verdict?.verdict === 'accept') {
-      handler?.handle(message)
-    } else if (verdict?.verdict === 'reject') {
-      node.transport.penalize(message.from, verdict.reason)
+      notify(node)
     }
   }
 
@@ -134,8 +88,8 @@ export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwor
       clock,
       random: (purpose): Random => seededRandom(options.seed, name, purpose),
       connected: () =>
-        [...nodes.values()]
-          .filter((other) => linked(node, other))
+        gossip
+          .connected(node)
           .map((other) => other.name)
           .sort(),
       onConnections(listener) {
@@ -148,16 +102,23 @@ export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwor
         if (signal?.aborted === true) {
           throw aborted()
         }
-        return node.alive ? publish(node, topic, data) : 0
+        if (data.byteLength > MAX_NEWS) {
+          throw new StarlingError('message-too-large', `${data.byteLength} bytes of gossip, more than ${MAX_NEWS}`, {
+            topic,
+          })
+        }
+        return node.alive ? gossip.publish(node, topic, data) : 0
       },
       subscribe(topic, handler) {
         if (node.topics.has(topic)) {
           throw new StarlingError('duplicate-topic', `${name} handles ${topic} already`, { topic })
         }
         node.topics.set(topic, handler)
+        gossip.subscribed(node, topic)
         return () => {
           if (node.topics.get(topic) === handler) {
             node.topics.delete(topic)
+            gossip.unsubscribed(node, topic)
           }
         }
       },
@@ -173,7 +134,7 @@ export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwor
             { method },
           )
         }
-        if (other === undefined || !linked(node, other)) {
+        if (other === undefined || !gossip.isConnected(node, other)) {
           throw unreachable(peer)
         }
         return ask(links, node, other, method, question, asked)
@@ -233,6 +194,9 @@ export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwor
       },
       get received() {
         return node.received
+      },
+      get gossip() {
+        return { ...node.gossip }
       },
     }
     node.transport = transport

@@ -1,5 +1,6 @@
 /** The inside of a peer of the memory network. */
 import type { Answerer, PeerName, StarlingError, TopicHandler } from '../protocols/index.ts'
+import type { GossipCounters } from './gossip/index.ts'
 import type { MemoryPeer, Penalty } from './types.ts'
 
 /** A question under way. */
@@ -20,11 +21,14 @@ export interface Node {
   topics: Map<string, TopicHandler>
   answerers: Map<string, Answerer>
   listeners: Set<() => void>
+  /** The listeners are about to be called. */
+  notified: boolean
   penalties: Penalty[]
   outstanding: number
   mostOutstanding: number
   sent: number
   received: number
+  gossip: GossipCounters
   /** Latest delivery time per publisher, for `ordered`. */
   latest: Map<PeerName, number>
   transport: MemoryPeer
@@ -40,11 +44,13 @@ export function newNode(name: PeerName): Node {
     topics: new Map(),
     answerers: new Map(),
     listeners: new Set(),
+    notified: false,
     penalties: [],
     outstanding: 0,
     mostOutstanding: 0,
     sent: 0,
     received: 0,
+    gossip: { published: 0, publishedCopies: 0, first: 0, firstHops: 0, duplicates: 0, recovered: 0 },
     latest: new Map(),
     transport: undefined as unknown as MemoryPeer,
   }

@@ -1,18 +1,24 @@
 /** What the memory network gives and takes. */
 import type { Answerer, PeerName, Transport } from '../protocols/index.ts'
 import type { VirtualClock } from './clock.ts'
+import type { GossipCounters, GossipModel } from './gossip/index.ts'
 
 /** Options of {@link createMemoryNetwork}. */
 export interface MemoryNetworkOptions {
   seed: number
   /** One-way delay of a hop, [least, most] ms, drawn anew for every message. Default [5, 50]. */
   latency?: readonly [number, number]
-  /** Share of gossip deliveries that get lost, 0 to 1. Default 0. Questions are never lost: they fail with their link. */
+  /** Share of gossip deliveries that get lost, on each hop of a mesh, 0 to 1. Default 0. Questions are never lost: they fail with their link. */
   loss?: number
-  /** Bytes per second of one link for questions and answers. Default without limit. */
+  /** Bytes per second of one link, for what is said in 'mesh' and for questions and answers. Default without limit. */
   bandwidth?: number
-  /** Deliver what one peer publishes in that order at every receiver. Default false: messages overtake each other. */
+  /** Deliver what one peer publishes in that order at every receiver; 'broadcast' only. Default false: messages overtake each other. */
   ordered?: boolean
+  /**
+   * How gossip travels. 'broadcast', the default: each message once to everyone, only payload counted. 'mesh', or some of its parameters:
+   * over gossipsub routers, hop by hop, and every peer connected to some others only, as in the daemon.
+   */
+  gossip?: GossipModel
 }
 
 /** A fault that a peer held against another. */
@@ -37,9 +43,11 @@ export interface MemoryPeer extends Transport {
   readonly outstanding: number
   /** Most questions it ever had outstanding at once. */
   readonly mostOutstanding: number
-  /** Payload bytes sent and received. */
+  /** Bytes sent and received: payload, and with a gossip mesh everything that the daemon's sockets see of gossip and questions. */
   readonly sent: number
   readonly received: number
+  /** What the router of a gossip mesh counted; all zero without one. */
+  readonly gossip: Readonly<GossipCounters>
 }
 
 /** See the head of this file. */

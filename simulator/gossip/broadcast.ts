@@ -1,0 +1,75 @@
+/** Gossip as an ideal: everyone in the same part of the network gets each message once, over as many hops as it takes around cut links. */
+import type { Node } from '../node.ts'
+import { accepts, type Gossip, type GossipParts } from './types.ts'
+
+/** Cheap and exact in what it counts, the payload; for tests of what stands above the gossip. */
+export function createBroadcast(parts: GossipParts): Gossip {
+  const { clock, nodes, linked, delay, dice, loss } = parts
+
+  /** Hops from a peer to everyone it can reach. */
+  const hops = (from: Node): Map<Node, number> => {
+    const found = new Map([[from, 0]])
+    if (parts.whole()) {
+      // The usual case; the search below looks at every pair of peers.
+      for (const other of nodes.values()) {
+        if (linked(from, other)) {
+          found.set(other, 1)
+        }
+      }
+      return found
+    }
+    for (const [node, distance] of found) {
+      for (const other of nodes.values()) {
+        if (!found.has(other) && linked(node, other)) {
+          found.set(other, distance + 1)
+        }
+      }
+    }
+    return found
+  }
+
+  return {
+    publish(from, topic, data) {
+      const copy = new Uint8Array(data)
+      let handed = 0
+      for (const [node, distance] of hops(from)) {
+        if (distance === 0 || !node.topics.has(topic)) {
+          continue
+        }
+        handed += distance === 1 ? 1 : 0
+        let wait = 0
+        for (let hop = 0; hop < distance; hop++) {
+          wait += delay(0)
+        }
+        if (dice.uniform() < loss) {
+          continue
+        }
+        let at = clock.now() + wait
+        if (parts.ordered) {
+          at = Math.max(at, node.latest.get(from.name) ?? 0)
+          node.latest.set(from.name, at)
+        }
+        const life = node.life
+        clock.schedule(at - clock.now(), () => {
+          // Frozen or dead by now, or cut off while the message was on its way.
+          if (!node.alive || node.life !== life || node.frozen || !(linked(from, node) || hops(from).has(node))) {
+            return
+          }
+          const message = { topic, from: from.name, data: copy.slice() }
+          node.received += data.byteLength
+          if (accepts(node, topic, from.name, message.data, from.name)) {
+            node.topics.get(topic)?.handle(message)
+          }
+        })
+      }
+      from.sent += data.byteLength * handed
+      return handed
+    },
+    subscribed() {},
+    unsubscribed() {},
+    changed() {},
+    connected: (node) => [...nodes.values()].filter((other) => linked(node, other)),
+    isConnected: linked,
+    counted: ({ body }) => body,
+  }
+}

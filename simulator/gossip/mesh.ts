@@ -1,0 +1,160 @@
+/** Gossip as it is: peers with a bounded number of connections, a gossipsub router in each, and every byte counted. */
+import { seededRandom, shuffled } from '../../protocols/index.ts'
+import type { Node } from '../node.ts'
+import { askBytes, frameBytes, type GossipFrame, socketBytes } from './frames.ts'
+import type { GossipParameters } from './parameters.ts'
+import { Router } from './router.ts'
+import { accepts, type Gossip, type GossipParts } from './types.ts'
+
+/** A connection. Frames arrive in the order in which they were sent, as in a stream. */
+interface Connection {
+  open: boolean
+  /** When the latest frame to each end arrives. */
+  arrival: Map<Node, number>
+}
+
+/** A peer's process as the gossip sees it. */
+interface Station {
+  node: Node
+  life: number
+  router: Router
+  connections: Map<Node, Connection>
+  stop(): void
+}
+
+/**
+ * The mesh of the given parameters. It connects each peer with random others up to `connections`. What gets lost are frames with messages,
+ * IHAVE and IWANT, never what belongs to the connection itself.
+ */
+export function createMesh(parts: GossipParts, parameters: GossipParameters): Gossip {
+  const { clock, linked, delay, dice, loss } = parts
+  /** The living, in the order in which they came. */
+  const stations = new Map<Node, Station>()
+  let published = 0
+
+  const send = (from: Station, to: Station, frame: GossipFrame): void => {
+    const connection = from.connections.get(to.node)
+    if (connection === undefined) {
+      return
+    }
+    const bytes = socketBytes(frameBytes(frame, parameters.topicPrefix))
+    from.node.sent += bytes
+    const losable = frame.messages !== undefined || frame.ihave !== undefined || frame.iwant !== undefined
+    if (losable && loss > 0 && dice.uniform() < loss) {
+      return
+    }
+    const at = Math.max(clock.now() + delay(bytes), connection.arrival.get(to.node) ?? 0)
+    connection.arrival.set(to.node, at)
+    clock.schedule(at - clock.now(), () => {
+      // Cut, dead or frozen by now.
+      if (!connection.open || to.node.frozen) {
+        return false
+      }
+      to.node.received += bytes
+      return to.router.receive(from.node.name, frame)
+    })
+  }
+
+  const start = (node: Node): Station => {
+    const random = seededRandom(parts.seed, 'gossip', node.name, node.life)
+    const connections = new Map<Node, Connection>()
+    const router = new Router({
+      parameters,
+      random,
+      now: clock.now,
+      counters: node.gossip,
+      send(name, frame) {
+        const to = stations.get(parts.nodes.get(name) as Node)
+        if (to !== undefined) {
+          send(station, to, frame)
+        }
+      },
+      validate: ({ topic, from, data }, forwarder) => accepts(node, topic, from, data.slice(), forwarder),
+      deliver: ({ topic, from, data }) => node.topics.get(topic)?.handle({ topic, from, data: data.slice() }),
+    })
+    const beat = (): false => {
+      if (!node.frozen) {
+        dial(station)
+        router.heartbeat()
+      }
+      cancel = clock.schedule(parameters.heartbeat, beat)
+      return false
+    }
+    let cancel = clock.schedule(parameters.firstHeartbeat, beat)
+    const station: Station = { node, life: node.life, router, connections, stop: () => cancel() }
+    return station
+  }
+
+  const close = (a: Station, b: Station): void => {
+    const connection = a.connections.get(b.node)
+    if (connection !== undefined) {
+      connection.open = false
+    }
+    a.connections.delete(b.node)
+    b.connections.delete(a.node)
+    a.router.disconnected(b.node.name)
+    b.router.disconnected(a.node.name)
+  }
+
+  /** Connects a peer with random others until it has enough connections, and always with the first peer, whose address all were given. */
+  const dial = (station: Station): void => {
+    const [first] = stations.values()
+    const open = (other: Station): boolean =>
+      linked(station.node, other.node) &&
+      !station.connections.has(other.node) &&
+      other.connections.size < parameters.maxConnections
+    if (first !== undefined && open(first)) {
+      connect(station, first)
+    }
+    const missing = parameters.connections - station.connections.size
+    if (missing > 0 && station.connections.size < stations.size - 1) {
+      for (const other of shuffled([...stations.values()].filter(open), dice).slice(0, missing)) {
+        connect(station, other)
+      }
+    }
+  }
+
+  const connect = (dialler: Station, other: Station): void => {
+    const connection: Connection = { open: true, arrival: new Map() }
+    dialler.connections.set(other.node, connection)
+    other.connections.set(dialler.node, connection)
+    dialler.router.connected(other.node.name, true)
+    other.router.connected(dialler.node.name, false)
+    parts.notify(other.node)
+    parts.notify(dialler.node)
+  }
+
+  return {
+    publish(node, topic, data) {
+      const news = { id: published++, topic, from: node.name, data: new Uint8Array(data) }
+      return stations.get(node)?.router.publish(news) ?? 0
+    },
+    subscribed: (node, topic) => stations.get(node)?.router.subscribe(topic),
+    unsubscribed: (node, topic) => stations.get(node)?.router.unsubscribe(topic),
+    changed() {
+      for (const station of [...stations.values()]) {
+        const over = !station.node.alive || station.node.life !== station.life
+        for (const other of [...station.connections.keys()]) {
+          if (over || !linked(station.node, other)) {
+            close(station, stations.get(other) as Station)
+          }
+        }
+        if (over) {
+          station.stop()
+          stations.delete(station.node)
+        }
+      }
+      for (const node of parts.nodes.values()) {
+        if (node.alive && !stations.has(node)) {
+          stations.set(node, start(node))
+        }
+      }
+      for (const station of stations.values()) {
+        dial(station)
+      }
+    },
+    connected: (node) => [...(stations.get(node)?.connections.keys() ?? [])],
+    isConnected: (a, b) => stations.get(a)?.connections.has(b) === true,
+    counted: ({ text, body }) => askBytes(text, body),
+  }
+}

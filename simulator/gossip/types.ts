@@ -1,0 +1,49 @@
+/** How the memory network carries gossip: what a way of doing it needs, and what it gives. */
+import type { PeerName, Random } from '../../protocols/index.ts'
+import type { VirtualClock } from '../clock.ts'
+import type { Node } from '../node.ts'
+
+/** What gossip needs of the network under it. */
+export interface GossipParts {
+  seed: number
+  clock: VirtualClock
+  /** Every peer that ever joined. */
+  nodes: ReadonlyMap<PeerName, Node>
+  /** Whether two peers live and can reach each other directly. */
+  linked(a: Node, b: Node): boolean
+  /** Whether no link is cut. */
+  whole(): boolean
+  /** One-way delay of a message of that many bytes, ms. */
+  delay(bytes: number): number
+  dice: Random
+  /** Share of deliveries that get lost. */
+  loss: number
+  /** Deliver what one peer publishes in that order. */
+  ordered: boolean
+  /** Tells a peer that its connections changed. */
+  notify(node: Node): void
+}
+
+/** One way of carrying gossip. */
+export interface Gossip {
+  /** Sends a message out; the number of peers it was handed to. */
+  publish(from: Node, topic: string, data: Uint8Array): number
+  subscribed(node: Node, topic: string): void
+  unsubscribed(node: Node, topic: string): void
+  /** To be called when peers came, died or came back, or links were cut or healed. */
+  changed(): void
+  /** Peers with a connection to this one. */
+  connected(node: Node): readonly Node[]
+  isConnected(a: Node, b: Node): boolean
+  /** Bytes that count of a question or an answer: of its method or error code, and of its body. */
+  counted(frame: { text: number; body: number }): number
+}
+
+/** Lets a peer's handler look at a message; true when it accepts. A rejected one is held against who brought it. */
+export function accepts(node: Node, topic: string, from: PeerName, data: Uint8Array, forwarder: PeerName): boolean {
+  const verdict = node.topics.get(topic)?.validate({ topic, from, data })
+  if (verdict?.verdict === 'reject') {
+    node.transport.penalize(forwarder, verdict.reason)
+  }
+  return verdict?.verdict === 'accept'
+}
