@@ -1,5 +1,5 @@
 /** A learner without TensorFlow: a quadratic of known curvature with seeded noise, trained by plain SGD on a virtual clock. */
-import { type SharedVectors, twins } from '../kernels/index.ts'
+import { type Kernels, type SharedVectors, twins } from '../kernels/index.ts'
 import { type Clock, type ComputeContext, type Learner, seededRandom } from '../protocols/index.ts'
 
 /** Options of {@link createQuadraticLearner}. */
@@ -17,8 +17,10 @@ export interface QuadraticOptions {
   noise?: number
   /** Learning rate of a step, numbered from 0. Default 0.05 throughout. */
   learningRate?: (step: number) => number
-  /** Duration of a step, ms; of an evaluation too. */
+  /** Duration of a step, ms; of an evaluation and of a loss too. */
   milliseconds: number
+  /** What tasks compute with. Default the plain TypeScript twins. */
+  kernels?: Kernels
 }
 
 /** A learner on the loss 0.5 curvature |theta - target|² / size, in plain typed arrays. */
@@ -33,7 +35,7 @@ export function createQuadraticLearner(options: QuadraticOptions): Learner {
   const size = theta.length
   const random = seededRandom('quadratic', options.seed)
   const context: ComputeContext = {
-    kernels: twins,
+    kernels: options.kernels ?? twins,
     float32: (name) => vectors.float32(name),
     int32: (name) => vectors.int32(name),
     bytes: (name) => vectors.bytes(name),
@@ -41,10 +43,12 @@ export function createQuadraticLearner(options: QuadraticOptions): Learner {
   let step = 0
 
   const normal = (): number => Math.sqrt(-2 * Math.log(1 - random.uniform())) * Math.cos(2 * Math.PI * random.uniform())
-  const lossAt = (values: Float32Array): number => {
+  /** Where the minimum of one batch lies, away from that of all. */
+  const shiftOf = (batch: number): number => noise * (seededRandom('quadratic', options.seed, batch).uniform() - 0.5)
+  const lossAt = (values: Float32Array, shift = 0): number => {
     let sum = 0
     for (const value of values) {
-      sum += (value - target) ** 2
+      sum += (value - target - shift) ** 2
     }
     return (0.5 * curvature * sum) / size
   }
@@ -84,8 +88,9 @@ export function createQuadraticLearner(options: QuadraticOptions): Learner {
       await clock.sleep(milliseconds, signal)
       return { step, loss: lossAt(vectors.float32(vector ?? 'theta')), samples: 1, milliseconds }
     },
-    async lossAt(vector) {
-      return lossAt(vectors.float32(vector))
+    async lossAt(vector, batch, signal) {
+      await clock.sleep(milliseconds, signal)
+      return lossAt(vectors.float32(vector), shiftOf(batch))
     },
     async gradient() {
       const gradient = vectors.float32('gradient')

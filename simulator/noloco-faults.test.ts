@@ -1,27 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { encode } from 'cborg'
-import {
-  HEARTBEAT_TOPIC,
-  heartbeatMessage,
-  partnerOf,
-  StarlingError,
-  type StrategyEvent,
-  viewHash,
-} from '../protocols/index.ts'
-import { createWorld, disagreements, type Process, type World } from './testing/noloco.ts'
-
-/** Virtual ms after which a simulation counts as stuck. */
-const LIMIT = 3_600_000
-
-const of = <K extends StrategyEvent['kind']>(process: Process, kind: K): Extract<StrategyEvent, { kind: K }>[] =>
-  process.events.filter((event): event is Extract<StrategyEvent, { kind: K }> => event.kind === kind)
-
-async function finish(world: World): Promise<void> {
-  const alive = (): Process[] => [...world.processes.values()].filter(({ life }) => !life.dead)
-  await world.network.clock.runUntil(() => alive().every(({ finished }) => finished), LIMIT)
-  await Promise.all(alive().map(({ done }) => done))
-}
+import { HEARTBEAT_TOPIC, heartbeatMessage, partnerOf, StarlingError, viewHash } from '../protocols/index.ts'
+import { createWorld, disagreements, finish, LIMIT, eventsOf as of, type Process } from './testing/noloco.ts'
 
 /** Calls `meddle` after each run of the named task of a process. */
 function after(process: Process, task: string, meddle: () => void): void {

@@ -1,10 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { type ExchangePhase, seededRandom } from '../protocols/index.ts'
-import { createWorld, disagreements, type Fate, type Process, type World } from './testing/noloco.ts'
-
-/** Virtual ms after which a simulation counts as stuck. */
-const LIMIT = 3_600_000
+import { createWorld, disagreements, type Fate, finish, LIMIT, type World } from './testing/noloco.ts'
 
 /** Every moment of an exchange at which a peer of that role passes. 'a' initiates, 'b' responds. */
 const PHASES: Record<'a' | 'b', readonly ExchangePhase[]> = {
@@ -13,12 +10,6 @@ const PHASES: Record<'a' | 'b', readonly ExchangePhase[]> = {
 }
 
 const strategy = { innerSteps: 4, partnerTimeout: 4, catchUpRounds: 1_000_000 }
-
-async function finish(world: World): Promise<void> {
-  const alive = (): Process[] => [...world.processes.values()].filter(({ life }) => !life.dead)
-  await world.network.clock.runUntil(() => alive().every(({ finished }) => finished), LIMIT)
-  await Promise.all(alive().map(({ done }) => done))
-}
 
 /** Kills `victim` at that moment of its fifth round, starts it again after `away` ms, and lets both come to the end. */
 async function killAt(
@@ -65,9 +56,9 @@ describe('an exchange of which one side is killed', () => {
         for (const away of [300, 4_000, 40_000]) {
           const world = await killAt(victim, phase, away, undefined)
           assert.deepEqual(disagreements(world), [], `away for ${away} ms`)
-          const survivor = world.disk(victim === 'a' ? 'b' : 'a').lineage
+          const survivor = world.lineage(victim === 'a' ? 'b' : 'a')
           assert.ok(survivor.has(5), 'the survivor has been through the round')
-          const rounds = [...world.disk(victim).lineage.keys()]
+          const rounds = [...world.lineage(victim).keys()]
           assert.ok(rounds.includes(4), 'the victim came back to the round before, and not further')
           // They go on meeting, unless the survivor was through with its steps before.
           assert.ok(away > 10_000 || [...survivor.values()].filter((partner) => partner !== undefined).length >= 6)
@@ -79,16 +70,16 @@ describe('an exchange of which one side is killed', () => {
   test('the commit on record is what counts: killed right after it, the responder has taken the step', async () => {
     for (const away of [300, 4_000]) {
       const world = await killAt('b', 'committed', away, undefined)
-      assert.equal(world.disk('a').lineage.get(5), 'b')
-      assert.equal(world.disk('b').lineage.get(5), 'a')
+      assert.equal(world.lineage('a').get(5), 'b')
+      assert.equal(world.lineage('b').get(5), 'a')
     }
   })
 
   test('an initiator in doubt that gave up is believed by the responder that comes back late', async () => {
     const world = await killAt('b', 'committed', 40_000, undefined)
-    assert.equal(world.disk('a').lineage.get(5), undefined)
-    assert.equal(world.disk('b').lineage.get(5), undefined)
-    assert.ok(world.disk('b').lineage.has(5))
+    assert.equal(world.lineage('a').get(5), undefined)
+    assert.equal(world.lineage('b').get(5), undefined)
+    assert.ok(world.lineage('b').has(5))
   })
 })
 
@@ -156,7 +147,7 @@ test('whatever gets lost and whoever is killed when, no exchange is half applied
     await finish(world)
     assert.deepEqual(disagreements(world), [], `seed ${seed}`)
     for (const name of names) {
-      const met = [...world.disk(name).lineage.values()].filter((partner) => partner !== undefined)
+      const met = [...world.lineage(name).values()].filter((partner) => partner !== undefined)
       assert.ok(met.length > 0, `seed ${seed}: ${name} met nobody`)
     }
   }

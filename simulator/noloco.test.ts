@@ -1,20 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { StrategyEvent } from '../protocols/index.ts'
-import { createWorld, disagreements, type Process, type World } from './testing/noloco.ts'
-
-/** Virtual ms after which a simulation counts as stuck. */
-const LIMIT = 3_600_000
-
-const of = <K extends StrategyEvent['kind']>(process: Process, kind: K): Extract<StrategyEvent, { kind: K }>[] =>
-  process.events.filter((event): event is Extract<StrategyEvent, { kind: K }> => event.kind === kind)
-
-/** Lets every process that lives come to its end. */
-async function finish(world: World): Promise<void> {
-  const alive = (): Process[] => [...world.processes.values()].filter(({ life }) => !life.dead)
-  await world.network.clock.runUntil(() => alive().every(({ finished }) => finished), LIMIT)
-  await Promise.all(alive().map(({ done }) => done))
-}
+import { createWorld, disagreements, finish, LIMIT, eventsOf as of, type Process } from './testing/noloco.ts'
 
 describe('a swarm of NoLoCo peers', () => {
   test('two peers train, meet every round and end alike', async () => {
