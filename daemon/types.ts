@@ -107,7 +107,7 @@ export interface NodeOptions {
   threads: number
   engine?: 'native' | 'wasm' | 'js'
   /** Overrides of what the manifest leaves to each peer. */
-  local: { dataPath?: string }
+  local: { dataPath?: string; weightsPath?: string }
 }
 
 /** A node that runs. */

@@ -55,3 +55,25 @@ export function table<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
 export function sentences(issues: readonly z.core.$ZodIssue[], root: string): string[] {
   return issues.map((issue) => `${[root, ...issue.path].join('.')} ${issue.message}`)
 }
+
+/** Largest file of a run, bytes; it is held in memory while it is served and read. */
+export const MAX_FILE_BYTES = 2 ** 31 - 1
+
+/** A file that is named by its content. */
+export function contentFile() {
+  const hashError = (issue: { input?: unknown }) =>
+    `must be a SHA-256 hash in 64 small hexadecimal digits, not ${show(issue.input)}`
+  return table({
+    name: z
+      .string({ error: (issue) => `must be a file name, not ${show(issue.input)}` })
+      .min(1, { error: () => 'must not be empty' })
+      .max(255, { error: () => 'must have at most 255 characters' })
+      .refine((name) => !['/', '\\', '\0'].some((sign) => name.includes(sign)) && name !== '.' && name !== '..', {
+        error: (issue) => `must be a file name without folders, not ${show(issue.input)}`,
+      }),
+    root: z.string({ error: hashError }).regex(/^[0-9a-f]{64}$/, { error: hashError }),
+    size: whole(1, MAX_FILE_BYTES),
+  })
+}
+
+export type ContentFile = z.infer<ReturnType<typeof contentFile>>

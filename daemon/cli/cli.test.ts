@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { CommanderError } from 'commander'
+import { layoutOf, layoutTensors, writeSafetensors } from '../../models/index.ts'
 import { StarlingError } from '../../protocols/index.ts'
 import { serveApi } from '../api/index.ts'
 import { createFakeNode, FAKE_PEERS } from '../api/testing/fake-node.ts'
@@ -135,6 +136,27 @@ describe('mistakes on the command line', { concurrency: 4 }, () => {
 })
 
 describe('files that are not what they should be', { concurrency: 4 }, () => {
+  it('refuses weights that are missing, of another model, or no weights, and writes nothing', async () => {
+    const layout = layoutOf({ architecture: 'mlp', hidden: [8], height: 28, width: 28, channels: 1, classes: 10 })
+    const { header, views } = writeSafetensors(layoutTensors(layout, new Float32Array(layout.length)))
+    const weights = file('tiny.safetensors', Buffer.concat([header, ...views]))
+    await assertMistake(['init', '--from', 'nowhere', 'from.yaml'], /--from: there is no nowhere/)
+    await assertMistake(['init', '--from', weights, 'from.yaml'], /--from: tiny\.safetensors does not fit the model/)
+    await assertMistake(
+      ['init', '--from', file('no.safetensors', 'no'), 'from.yaml'],
+      /no\.safetensors does not fit the model/,
+    )
+    await assertMistake(['init', '--from', file('some.txt', 'x'), 'from.yaml'], /neither a checkpoint's folder nor/)
+    assert.ok(!existsSync(join(folder, 'from.yaml')))
+    const yaml =
+      'name: x\nmodel: {architecture: mlp, hidden: [8]}\ndata: {source: digits}\ntraining: {}\nstrategy: {name: noloco}\n'
+    const run = file('weights.yaml', yaml.replace('[8]', `[8], weights: {name: w, root: ${'a'.repeat(64)}, size: 5}`))
+    await assertMistake(
+      ['start', run, '--from', weights],
+      /tiny\.safetensors is not the file 'w' that the run starts from/,
+    )
+  })
+
   it('refuses data that are missing, empty, binary or too short, and writes nothing', async () => {
     await assertMistake(['swarm', '--data', 'nowhere.txt'], /nowhere\.txt/)
     await assertMistake(['swarm', '--data', file('empty.txt', '')], /empty\.txt is empty/)

@@ -47,7 +47,7 @@ const MISTAKES = new Set([
 ])
 
 /** Families of codes about something that the user named. */
-const MISTAKE_PATTERN = /^(file|folder|link|manifest|option|data|model|checkpoint|safetensors|listen)-/
+const MISTAKE_PATTERN = /^(file|folder|link|manifest|option|data|model|weights|checkpoint|safetensors|log|listen)-/
 
 interface Coded {
   code: string

@@ -7,6 +7,7 @@ import { type ChildMessage, type ParentMessage, STATE_INTERVAL } from '../swarm/
 import type { NodeEvent, NodeOptions, RunningNode } from '../types.ts'
 import { describeEvent, shortName } from '../view/index.ts'
 import { codeOf, exitCodeOf, lineOf, MISTAKE } from './errors.ts'
+import { findWeights } from './from.ts'
 import type { NodeFlags } from './options.ts'
 import { createOutput, type Output, plain } from './output.ts'
 import { onInterrupt } from './process.ts'
@@ -30,7 +31,10 @@ export function optionsOf(flags: NodeFlags, dataFolder: string): NodeOptions {
     api: { host: flags.apiHost, port: flags.port, ...(flags.apiToken === undefined ? {} : { token: flags.apiToken }) },
     threads: flags.threads ?? Math.max(1, cpus().length),
     ...(flags.engine === undefined ? {} : { engine: flags.engine }),
-    local: flags.data === undefined ? {} : { dataPath: flags.data },
+    local: {
+      ...(flags.data === undefined ? {} : { dataPath: flags.data }),
+      ...(flags.from === undefined ? {} : { weightsPath: findWeights(flags.from) }),
+    },
   }
 }
 

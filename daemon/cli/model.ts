@@ -141,7 +141,7 @@ export async function openModel(
 }
 
 /** A run's data file near a checkpoint: <data folder>/data/<root>, one or two folders up. */
-function nearby(checkpoint: string, root: string): string | undefined {
+export function nearby(checkpoint: string, root: string): string | undefined {
   return [join(checkpoint, '..', 'data', root), join(checkpoint, '..', '..', 'data', root)].find((place) =>
     existsSync(place),
   )

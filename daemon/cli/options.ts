@@ -54,6 +54,7 @@ export function nodeOptions(): Option[] {
     new Option('--mdns', 'look for peers on the local network'),
     new Option('--no-resume', 'start from the beginning even if the data folder holds a checkpoint'),
     new Option('--data <path>', 'where the data file of the run lies on this machine (default: fetched from peers)'),
+    new Option('--from <path>', "where the run's first parameters lie, if it names any (default: fetched from peers)"),
     new Option('--threads <count>', 'threads for computing (default: all cores)').argParser(whole(1, 1024)),
     new Option('--engine <name>', 'engine to compute with (default: the best one here)').choices([
       'native',
@@ -86,6 +87,7 @@ export interface NodeFlags {
   mdns?: true
   resume: boolean
   data?: string
+  from?: string
   threads?: number
   engine?: 'native' | 'wasm' | 'js'
   apiHost: string

@@ -1,5 +1,5 @@
 import '../shims.ts'
-import type { GenerateOptions } from '../../models/index.ts'
+import type { DataFile, GenerateOptions } from '../../models/index.ts'
 import { createBlobs, createSwarm, StarlingError, type StrategyEvent, serveManifest } from '../../protocols/index.ts'
 import { serveApi } from '../api/index.ts'
 import { createEventLog, createNews, type EventLog, type OwnEvent } from '../events/index.ts'
@@ -153,12 +153,18 @@ class Node implements RunningNode {
     const blobs = createBlobs(swarm)
     parts.add('blobs', () => blobs.stop())
     const waiting = (what: string): void => reporter.waiting(what)
-    const { dataPath } = options.local
-    const paths = await obtainFiles(
-      filesOf(run.manifest.data),
-      { folder: folder.file('data'), signal, ...(dataPath === undefined ? {} : { localPath: dataPath }) },
-      { clock: swarm.clock, blobs, holders: () => network.connected(), waiting },
-    )
+    const { dataPath, weightsPath } = options.local
+    const obtain = (files: DataFile[], key: string, localPath: string | undefined): Promise<Record<string, string>> =>
+      obtainFiles(
+        files,
+        { folder: folder.file('data'), key, signal, ...(localPath === undefined ? {} : { localPath }) },
+        { clock: swarm.clock, blobs, holders: () => network.connected(), waiting },
+      )
+    const { weights } = run.manifest.model
+    const paths = {
+      ...(await obtain(filesOf(run.manifest.data), 'data', dataPath)),
+      ...(await obtain(weights === undefined ? [] : [weights], 'model.weights', weightsPath)),
+    }
 
     const emit = (event: OwnEvent): void => reporter.emit(event)
     const report = (event: StrategyEvent): void => {

@@ -49,6 +49,7 @@ export async function openSession(
   const { folder, swarm, blobs, log, report } = modules
   const { definition } = run.strategy
   const { name: _, ...strategyOptions } = run.manifest.strategy
+  const { weights } = run.manifest.model
   const trains = definition.trains?.(strategyOptions) ?? true
   const optimizer = trainerVectors(run.model, run.training, trains)
   const spec = { ...optimizer, ...definition.vectors(run.layout.length, strategyOptions) }
@@ -65,6 +66,9 @@ export async function openSession(
       trains,
       data: sourceOf(run.manifest.data, run.model, run.manifest.seed, swarm.self, options.paths),
       seed: run.manifest.seed,
+      ...(weights === undefined
+        ? {}
+        : { weights: { path: options.paths[weights.root] as string, name: weights.name } }),
       threads: options.threads,
       taskModules: [strategiesModule],
       ...(options.engine === undefined ? {} : { engine: options.engine }),

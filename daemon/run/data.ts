@@ -1,6 +1,7 @@
+import { basename } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { DataSpec, Dataset, ModelConfig } from '../../models/index.ts'
-import { inspectImages, inspectText, openDataset } from '../../models/index.ts'
+import type { DataFile, DataSpec, Dataset, Layout, ModelConfig } from '../../models/index.ts'
+import { inspectImages, inspectText, loadWeights, openDataset } from '../../models/index.ts'
 import { type Clock, StarlingError } from '../../protocols/index.ts'
 import { filesOf, readDataFile } from './files.ts'
 
@@ -55,4 +56,18 @@ export async function describeFiles(paths: readonly string[], signal?: AbortSign
   const labels = await readDataFile(second, clock, signal)
   const { height, width, classes } = await inspectImages(images.bytes, labels.bytes, signal)
   return { source: 'images', images: images.file, labels: labels.file, height, width, classes }
+}
+
+/**
+ * A safetensors file as the parameters that a run starts from (`model.weights`): named by content. Throws StarlingError 'data-missing', 'data-empty',
+ * 'data-too-large'; whether it fits the model is seen by {@link checkWeights}.
+ */
+export async function describeWeights(path: string, signal?: AbortSignal): Promise<DataFile> {
+  return (await readDataFile(path, clock, signal, 'model.weights')).file
+}
+
+/** Reads weights as the trainer will. Throws ModelError 'weights-unfit' that says what does not fit the model. */
+export async function checkWeights(path: string, layout: Layout, signal?: AbortSignal): Promise<void> {
+  const options = { name: basename(path), ...(signal === undefined ? {} : { signal }) }
+  await loadWeights(path, layout, new Float32Array(layout.length), options)
 }

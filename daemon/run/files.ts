@@ -28,37 +28,38 @@ export function filesOf(data: DataSpec): DataFile[] {
   return []
 }
 
-/** Reads a user's file and names it by content. Throws StarlingError 'data-missing', 'data-empty', 'data-too-large'. */
+/** Reads a user's file and names it by content; `key` is what the manifest calls it. Throws StarlingError 'data-missing', 'data-empty', 'data-too-large'. */
 export async function readDataFile(
   path: string,
   clock: Clock,
   signal?: AbortSignal,
+  key = 'data',
 ): Promise<{ bytes: Uint8Array; file: DataFile }> {
   let size: number
   try {
     const found = await stat(path)
-    if (!found.isFile()) throw new StarlingError('data-missing', `data: ${path} is not a file`, { path })
+    if (!found.isFile()) throw new StarlingError('data-missing', `${key}: ${path} is not a file`, { path })
     size = found.size
   } catch (error) {
     if (error instanceof StarlingError) throw error
     throw new StarlingError(
       'data-missing',
-      `data: there is no file ${path} that can be read`,
+      `${key}: there is no file ${path} that can be read`,
       { path },
       { cause: error },
     )
   }
-  if (size === 0) throw new StarlingError('data-empty', `data: the file ${path} is empty`, { path })
+  if (size === 0) throw new StarlingError('data-empty', `${key}: the file ${path} is empty`, { path })
   if (size > MAX_FILE_BYTES)
     throw new StarlingError(
       'data-too-large',
-      `data: the file ${path} has ${size} bytes; at most ${MAX_FILE_BYTES} are allowed`,
+      `${key}: the file ${path} has ${size} bytes; at most ${MAX_FILE_BYTES} are allowed`,
       { path, size },
     )
   const bytes = await readFile(path).catch((error: unknown) => {
     throw new StarlingError(
       'data-missing',
-      `data: ${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      `${key}: ${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
       { path },
       { cause: error },
     )
@@ -78,12 +79,12 @@ export interface FileModules {
 }
 
 /**
- * Makes sure that every file of the run lies in `folder` under its root hash, from there, from `localPath` or from peers, and offers it to others.
+ * Makes sure that every file of the run lies in `folder` under its root hash, from there, from `localPath` or from peers, and offers it to others; `key` is what the manifest calls them.
  * Resolves to the paths by root. Waits for a peer that has it until the signal aborts. Throws 'data-mismatch' when the local file is not the run's.
  */
 export async function obtainFiles(
   files: readonly DataFile[],
-  options: { folder: string; localPath?: string; signal: AbortSignal },
+  options: { folder: string; localPath?: string; key?: string; signal: AbortSignal },
   modules: FileModules,
 ): Promise<Record<string, string>> {
   const paths: Record<string, string> = {}
@@ -128,13 +129,14 @@ async function kept(
 
 async function local(
   file: DataFile,
-  options: { localPath?: string; signal: AbortSignal },
+  options: { localPath?: string; key?: string; signal: AbortSignal },
   { clock }: FileModules,
 ): Promise<Found | undefined> {
+  const { key = 'data' } = options
   if (options.localPath === undefined) return undefined
-  const { bytes, file: found } = await readDataFile(options.localPath, clock, options.signal)
+  const { bytes, file: found } = await readDataFile(options.localPath, clock, options.signal, key)
   if (fits(found, file)) return { bytes, fresh: true }
-  const message = `data: ${options.localPath} is not the file '${file.name}' of this run (${found.size} bytes against ${file.size}); leave it out and it comes from peers`
+  const message = `${key}: ${options.localPath} is not the file '${file.name}' of this run (${found.size} bytes against ${file.size}); leave it out and it comes from peers`
   throw new StarlingError('data-mismatch', message, { path: options.localPath, root: found.root, wanted: file.root })
 }
 

@@ -1,5 +1,5 @@
 /** Runs: from a manifest to everything that follows from it, and the files that its data need. */
-export { type DataSource, describeFiles, openSource, sourceOf } from './data.ts'
+export { checkWeights, type DataSource, describeFiles, describeWeights, openSource, sourceOf } from './data.ts'
 export { type FileModules, filesOf, obtainFiles, readDataFile } from './files.ts'
 export {
   buildRun,

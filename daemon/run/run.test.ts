@@ -3,9 +3,9 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import type { DataFile } from '../../models/index.ts'
+import { type DataFile, layoutTensors, type TensorBytes, writeSafetensors } from '../../models/index.ts'
 import { type Blobs, type Clock, runId, StarlingError } from '../../protocols/index.ts'
-import { describeFiles } from './data.ts'
+import { checkWeights, describeFiles, describeWeights } from './data.ts'
 import { obtainFiles } from './files.ts'
 import { buildRun, formatRun, openRun, parseRun } from './run.ts'
 
@@ -145,5 +145,50 @@ describe('obtaining files', () => {
     const options = { folder: join(folder, 'waiting'), signal: stop.signal }
     await assert.rejects(obtainFiles([file], options, { ...modules(blobsWith(false)), waiting }), /enough/)
     assert.match(said[0] as string, /source\.txt/)
+  })
+})
+
+describe('weights to start from', () => {
+  const run = buildRun({ data: { source: 'digits', images: 100 }, model: { preset: 'digits-mlp' } })
+  const { layout } = run
+  const theta = Float32Array.from({ length: layout.length }, (_, index) => Math.sin(index))
+  const write = async (name: string, tensors: TensorBytes[]): Promise<string> => {
+    const path = join(folder, name)
+    const { header, views } = writeSafetensors(tensors)
+    await writeFile(path, Buffer.concat([header, ...views]))
+    return path
+  }
+  const unfit = (message: RegExp): object => ({ code: 'weights-unfit', message })
+
+  it('are named by their content in the manifest, and make another run', async () => {
+    const path = await write('start.safetensors', layoutTensors(layout, theta))
+    await checkWeights(path, layout)
+    const weights = await describeWeights(path)
+    assert.deepEqual([weights.name, weights.size], ['start.safetensors', (await readFile(path)).length])
+    const made = buildRun({ data: { source: 'digits', images: 100 }, model: { preset: 'digits-mlp' }, weights })
+    assert.notEqual(made.id, run.id)
+    assert.deepEqual(made.model, run.model)
+    assert.deepEqual(parseRun(formatRun(made)).manifest.model.weights, weights)
+    const bad = { ...weights, root: 'x' }
+    const build = (): unknown => buildRun({ model: { preset: 'gpt-nano' }, weights: bad })
+    assert.throws(build, { code: 'bad-manifest', message: /model\.weights\.root must be a SHA-256 hash/ })
+  })
+
+  it('are refused with the tensor that does not fit', async () => {
+    const tensors = layoutTensors(layout, theta)
+    const [first, ...rest] = tensors as [TensorBytes, ...TensorBytes[]]
+    const shaped = { ...first, shape: [...first.shape].reverse() }
+    await assert.rejects(checkWeights(await write('few', rest), layout), unfit(/few .*holds no tensor/))
+    await assert.rejects(
+      checkWeights(await write('more', [...tensors, { ...first, name: 'x' }]), layout),
+      unfit(/no tensor x/),
+    )
+    await assert.rejects(checkWeights(await write('turned', [shaped, ...rest]), layout), unfit(/but the model's is/))
+    const broken = theta.slice()
+    broken[layout.tensors[1]?.offset ?? 0] = Number.NaN
+    await assert.rejects(checkWeights(await write('nan', layoutTensors(layout, broken)), layout), unfit(/is NaN/))
+    const path = join(folder, 'text.safetensors')
+    await writeFile(path, text)
+    await assert.rejects(checkWeights(path, layout), unfit(/text\.safetensors does not fit the model/))
   })
 })

@@ -1,6 +1,7 @@
 import { stringify } from 'yaml'
 import {
   type DataFacts,
+  type DataFile,
   type DataInput,
   type DataSpec,
   dataFacts,
@@ -92,6 +93,8 @@ export interface RunOptions {
   name?: string
   seed?: number
   model?: ModelSpec
+  /** Parameters to start from. */
+  weights?: DataFile
   data?: DataInput
   training?: TrainingSpec
   strategy?: { name: string } & Record<string, unknown>
@@ -108,7 +111,10 @@ export function buildRun(options: RunOptions): Run {
   const value = {
     name: options.name ?? `${data.source}-run`,
     ...(options.seed === undefined ? {} : { seed: options.seed }),
-    model: options.model ?? { preset: DEFAULT_MODEL[kind] },
+    model: {
+      ...(options.model ?? { preset: DEFAULT_MODEL[kind] }),
+      ...(options.weights === undefined ? {} : { weights: options.weights }),
+    },
     data,
     training: options.training ?? {},
     strategy: options.strategy ?? { name: 'noloco' },

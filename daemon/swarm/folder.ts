@@ -14,14 +14,18 @@ const schema = z.object({
   peers: z.number().int().min(1),
   /** Where the run's data file lay, if it has one. */
   data: z.string().optional(),
+  /** Where the weights lay that it started from, if it did. */
+  weights: z.string().optional(),
 })
+
+type Recorded = Omit<z.output<typeof schema>, 'version'>
 
 export interface SwarmFolder {
   path: string
   /** What an earlier swarm in this folder was; undefined in a fresh one. */
-  earlier: { run: string; peers: number; data?: string; yaml: string } | undefined
+  earlier: (Recorded & { yaml: string }) | undefined
   /** Writes run.yaml and swarm.json. */
-  record(what: { run: string; peers: number; data?: string; yaml: string }): void
+  record(what: Recorded & { yaml: string }): void
   /** Takes back what was recorded in a fresh folder, when no peer came to be in it. */
   discard(): void
 }
@@ -85,8 +89,8 @@ function isEmpty(path: string): boolean {
 
 function read(path: string): SwarmFolder['earlier'] {
   try {
-    const { version: _, data, ...record } = schema.parse(JSON.parse(readFileSync(join(path, RECORD), 'utf8')))
-    return { ...record, ...(data === undefined ? {} : { data }), yaml: readFileSync(join(path, 'run.yaml'), 'utf8') }
+    const { version: _, ...record } = schema.parse(JSON.parse(readFileSync(join(path, RECORD), 'utf8')))
+    return { ...record, yaml: readFileSync(join(path, 'run.yaml'), 'utf8') }
   } catch {
     return undefined // absent or not ours
   }

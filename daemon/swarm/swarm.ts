@@ -23,6 +23,8 @@ export interface SwarmOptions {
   local: boolean
   /** Path of the run's data file on this machine. */
   data?: string
+  /** Path of the weights that the run starts from, if it names any. */
+  weights?: string
   engine?: string
   restart: boolean
   api: { host: string; port: number; token?: string }
@@ -203,6 +205,7 @@ function argumentsOf(options: SwarmOptions, peer: SwarmPeer, peers: readonly Swa
     '--stay',
     ...(options.local ? ['--local'] : []),
     ...(options.data === undefined ? [] : ['--data', options.data]),
+    ...(options.weights === undefined ? [] : ['--from', options.weights]),
     ...(options.engine === undefined ? [] : ['--engine', options.engine]),
   ]
 }

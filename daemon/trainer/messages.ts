@@ -14,6 +14,8 @@ export interface TrainerSetup {
   data: DataSource
   /** Seed of the initial parameters, the same for all peers of a run. */
   seed: number
+  /** The safetensors file of the initial parameters, where the run starts from one instead. */
+  weights?: { path: string; name: string }
   /** Rows of the validation split that an evaluation takes; all of them when left out. */
   validationRows?: number
   engine?: 'native' | 'wasm' | 'js'

@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import { SharedVectors } from '../../kernels/index.ts'
-import { trainerVectors } from '../../models/index.ts'
+import { layoutTensors, trainerVectors, writeSafetensors } from '../../models/index.ts'
 import type { StepSummary } from '../../protocols/index.ts'
 import { quietLog } from '../log/index.ts'
 import { buildRun, sourceOf } from '../run/index.ts'
 import type { DaemonEvent } from '../types.ts'
 import { createLearner, type LocalLearner } from './learner.ts'
+import type { TrainerSetup } from './messages.ts'
 import { add, exit, throwLater } from './testing/crash-tasks.ts'
 
 const run = buildRun({
@@ -18,7 +22,10 @@ const run = buildRun({
 const opened: LocalLearner[] = []
 after(() => Promise.all(opened.map((learner) => learner.close())))
 
-async function open(trains = true): Promise<{ learner: LocalLearner; events: DaemonEvent[]; vectors: SharedVectors }> {
+async function open({
+  trains = true,
+  ...more
+}: Partial<TrainerSetup> = {}): Promise<{ learner: LocalLearner; events: DaemonEvent[]; vectors: SharedVectors }> {
   const vectors = SharedVectors.create({
     ...trainerVectors(run.model, run.training, trains),
     copy: { type: 'float32', length: run.layout.length },
@@ -34,6 +41,7 @@ async function open(trains = true): Promise<{ learner: LocalLearner; events: Dae
       seed: 1,
       threads: 1,
       taskModules: [new URL('./testing/crash-tasks.js', import.meta.url).href],
+      ...more,
     },
     { vectors, log: quietLog, onEvent: (event) => events.push(event) },
     { initialize: true, step: 0 },
@@ -123,8 +131,32 @@ describe('trainer thread', { timeout: 60_000 }, () => {
     await assert.rejects(learner.initial('nothing'), { code: 'vector-unknown' })
   })
 
+  it('starts from a file of weights where the run names one, and refuses one that does not fit', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'starling-trainer-'))
+    after(() => rm(folder, { recursive: true, force: true }))
+    const theta = new Float32Array(run.layout.length)
+    for (const { offset, length } of run.layout.tensors) theta.fill(0.25, offset, offset + length)
+    const tensors = layoutTensors(run.layout, theta)
+    const path = join(folder, 'start.safetensors')
+    const save = async (kept: typeof tensors): Promise<void> => {
+      const { header, views } = writeSafetensors(kept)
+      await writeFile(path, Buffer.concat([header, ...views]))
+    }
+    await save(tensors)
+    const { learner, vectors } = await open({ weights: { path, name: 'start.safetensors' } })
+    assert.deepEqual(vectors.float32('theta'), theta)
+    await learner.train(1)
+    await learner.initial('copy')
+    assert.deepEqual(vectors.float32('copy'), theta)
+    await save(tensors.slice(1))
+    await assert.rejects(open({ weights: { path, name: 'start.safetensors' } }), {
+      code: 'weights-unfit',
+      message: /start\.safetensors does not fit the model: the file holds no tensor/,
+    })
+  })
+
   it('evaluates without memory for a gradient, and says so when asked to train', async () => {
-    const { learner } = await open(false)
+    const { learner } = await open({ trains: false })
     assert.equal(await learner.lossAt('theta', 3), await learner.lossAt('theta', 3))
     assert.ok((await learner.evaluate()).loss > 0)
     await assert.rejects(learner.train(1), { code: 'evaluates-only' })

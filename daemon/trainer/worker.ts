@@ -4,7 +4,7 @@ import { platform, setPriority } from 'node:os'
 import { setImmediate as turn } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { loadKernels, SharedVectors } from '../../kernels/index.ts'
-import { createTrainer, initialize, layoutOf, openEngine, type Trainer } from '../../models/index.ts'
+import { createTrainer, initialize, layoutOf, loadWeights, openEngine, type Trainer } from '../../models/index.ts'
 import { type ComputeContext, type ComputeTask, StarlingError } from '../../protocols/index.ts'
 import { openSource } from '../run/index.ts'
 import { CONTROL, type FromTrainer, type ToTrainer, type TrainerCall, type TrainerData } from './messages.ts'
@@ -75,9 +75,13 @@ async function open() {
   })
   // A thread that ends with the native library loaded but never used takes the process down with it when that exits (tfjs-node 4.22).
   engine.tf.tidy(() => void engine.tf.add(1, 1).dataSync())
-  const initial = (name: string): void =>
-    initialize(layoutOf(setup.model), setup.model, setup.seed, vectors.float32(name))
-  if (fresh) initial('theta')
+  const layout = layoutOf(setup.model)
+  const initial = async (name: string): Promise<void> => {
+    const { weights } = setup
+    if (weights === undefined) initialize(layout, setup.model, setup.seed, vectors.float32(name))
+    else await loadWeights(weights.path, layout, vectors.float32(name), { name: weights.name })
+  }
+  if (fresh) await initial('theta')
   const dataset = await openSource(setup.data)
   const trainer = createTrainer({
     engine,
@@ -101,7 +105,7 @@ async function open() {
 
 type Opened = Awaited<ReturnType<typeof open>>
 
-/** Does one call other than `train`. */
+/** Does one call other than `train`; resolves to its answer. */
 function answer(
   call: Exclude<TrainerCall, { method: 'train' }>,
   { engine, trainer, tasks, context, vectors, initial }: Opened,
@@ -143,22 +147,22 @@ function answer(
 }
 
 /** Runs `work` under the id of its call, so that whoever finds this thread dead knows what it was doing. */
-function attempt(id: number, work: () => FromTrainer | undefined): boolean {
+async function attempt(id: number, work: () => FromTrainer | Promise<FromTrainer>): Promise<boolean> {
   Atomics.store(control, CONTROL.job, id)
-  let reply: FromTrainer | undefined
+  let reply: FromTrainer
   let succeeded = true
   try {
-    reply = work()
+    reply = await work()
   } catch (error) {
     reply = { kind: 'failed', id, ...faultOf(error) }
     succeeded = false
   }
   Atomics.store(control, CONTROL.job, 0)
-  if (reply !== undefined) say(reply)
+  say(reply)
   return succeeded
 }
 
-function begin(call: Call, opened: Opened): void {
+async function begin(call: Call, opened: Opened): Promise<void> {
   const { id, call: what } = call
   if (aborted.delete(id)) {
     // A stopped training is not a failure: it took all the steps it was allowed to.
@@ -170,18 +174,18 @@ function begin(call: Call, opened: Opened): void {
   } else if (what.method === 'train') {
     training = { id, target: what.target }
   } else {
-    attempt(id, () => ({ kind: 'done', id, value: answer(what, opened) }))
+    await attempt(id, async () => ({ kind: 'done', id, value: await answer(what, opened) }))
   }
 }
 
-function advance({ trainer }: Trainerful): void {
+async function advance({ trainer }: Trainerful): Promise<void> {
   const { id, target } = training as { id: number; target: number }
   if (aborted.delete(id) || trainer.stepNumber >= target) {
     training = undefined
     say({ kind: 'done', id, value: undefined })
     return
   }
-  const succeeded = attempt(id, () => {
+  const succeeded = await attempt(id, () => {
     const report = trainer.step()
     Atomics.store(control, CONTROL.step, trainer.stepNumber)
     return { kind: 'step', id, report }
@@ -198,8 +202,8 @@ interface Trainerful {
 async function serve(opened: Opened): Promise<void> {
   while (!closing) {
     const call = waiting.shift()
-    if (call !== undefined) begin(call, opened)
-    else if (training !== undefined) advance(opened)
+    if (call !== undefined) await begin(call, opened)
+    else if (training !== undefined) await advance(opened)
     else {
       await new Promise<void>((resolve) => {
         wake = resolve

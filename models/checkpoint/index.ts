@@ -4,6 +4,7 @@ export {
   type ByteSource,
   fileSource,
   loadTensors,
+  loadWeights,
   readSafetensors,
   type Safetensors,
   type TensorEntry,

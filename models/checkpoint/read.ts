@@ -252,3 +252,30 @@ export async function loadTensors(
     }
   }
 }
+
+/**
+ * Fills a model's flat vector from a safetensors file that holds its tensors and no others, padding zero.
+ * @param name what the file is called in errors
+ * @throws ModelError 'weights-unfit' that says what does not fit or is wrong with the file; the vector holds rubbish then.
+ */
+export async function loadWeights(
+  path: string,
+  layout: Layout,
+  vector: Float32Array,
+  options: { name: string; signal?: AbortSignal },
+): Promise<void> {
+  const { name, signal } = options
+  vector.fill(0)
+  try {
+    const file = await readSafetensors(path, options)
+    try {
+      await loadTensors(file, layout, vector, signal)
+    } finally {
+      await file.close()
+    }
+  } catch (error) {
+    if (!(error instanceof ModelError)) throw error
+    const message = `model.weights: ${name} does not fit the model: ${error.message}`
+    throw new ModelError('weights-unfit', message, { ...error.data, file: name }, { cause: error })
+  }
+}

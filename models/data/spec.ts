@@ -1,33 +1,19 @@
 /** What a run says about its data. Plain data: every peer derives the same splits and shards from it. */
 import * as z from 'zod'
-import { alternatives, real, show, table, whole } from '../fields.ts'
+import { alternatives, type ContentFile, contentFile, MAX_FILE_BYTES, real, show, table, whole } from '../fields.ts'
 
 /** Longest file that a data set is read from; it is held in memory. */
-export const MAX_DATA_BYTES = 2 ** 31 - 1
+export const MAX_DATA_BYTES = MAX_FILE_BYTES
 
 /** Most peers that data are cut for. */
 export const MAX_PARTS = 4096
 
 const literal = <const Value extends string>(value: Value) => z.literal(value)
 
-const file = table({
-  name: z
-    .string({ error: (issue) => `must be a file name, not ${show(issue.input)}` })
-    .min(1, { error: () => 'must not be empty' })
-    .max(255, { error: () => 'must have at most 255 characters' })
-    .refine((name) => !['/', '\\', '\0'].some((sign) => name.includes(sign)) && name !== '.' && name !== '..', {
-      error: (issue) => `must be a file name without folders, not ${show(issue.input)}`,
-    }),
-  root: z.string({ error: hashError }).regex(/^[0-9a-f]{64}$/, { error: hashError }),
-  size: whole(1, MAX_DATA_BYTES),
-})
-
-function hashError(issue: { input?: unknown }): string {
-  return `must be a SHA-256 hash in 64 small hexadecimal digits, not ${show(issue.input)}`
-}
+const file = contentFile()
 
 /** A file that travels with the run: named by content, found by any path. */
-export type DataFile = z.infer<typeof file>
+export type DataFile = ContentFile
 
 /** The error of a table whose variant is named by one of its keys. */
 function chosenBy(key: string, names: readonly string[]) {

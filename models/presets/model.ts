@@ -3,7 +3,7 @@ import * as z from 'zod'
 import type { CnnConfig, DecoderConfig, MlpConfig, ModelConfig } from '../architectures/config.ts'
 import type { DataFacts } from '../data/facts.ts'
 import { ModelError } from '../errors.ts'
-import { alternatives, flag, real, show, table, whole } from '../fields.ts'
+import { alternatives, contentFile, flag, real, show, table, whole } from '../fields.ts'
 
 type DecoderShape = Omit<DecoderConfig, 'vocabulary'>
 type ImageShape = Omit<CnnConfig, 'height' | 'width' | 'channels' | 'classes'>
@@ -49,18 +49,22 @@ const sizes = (most: number, each: number) =>
 const cnnFields = { filters: sizes(6, 4096), hidden: whole(1, 65536) }
 const mlpFields = { hidden: sizes(16, 65536) }
 
+/** Parameters to start from instead of the seed: a safetensors file of exactly this model's tensors. */
+const start = { weights: contentFile().optional() }
+
 const literal = <const Value extends string>(value: Value) => z.literal(value)
 
-const decoderModel = table({ architecture: literal('decoder'), ...decoderFields }).superRefine(checkHeads)
-const cnnModel = table({ architecture: literal('cnn'), ...cnnFields })
-const mlpModel = table({ architecture: literal('mlp'), ...mlpFields })
+const decoderModel = table({ architecture: literal('decoder'), ...decoderFields, ...start }).superRefine(checkHeads)
+const cnnModel = table({ architecture: literal('cnn'), ...cnnFields, ...start })
+const mlpModel = table({ architecture: literal('mlp'), ...mlpFields, ...start })
 
 const decoderPreset = table({
   preset: z.enum(['gpt-nano', 'gpt-micro', 'gpt-small']),
   ...z.object(decoderFields).partial().shape,
+  ...start,
 }).superRefine((model, context) => checkHeads({ ...presets[model.preset], ...defined(model) }, context))
-const cnnPreset = table({ preset: literal('digits-cnn'), ...z.object(cnnFields).partial().shape })
-const mlpPreset = table({ preset: literal('digits-mlp'), ...z.object(mlpFields).partial().shape })
+const cnnPreset = table({ preset: literal('digits-cnn'), ...z.object(cnnFields).partial().shape, ...start })
+const mlpPreset = table({ preset: literal('digits-mlp'), ...z.object(mlpFields).partial().shape, ...start })
 
 /** The part `model` of a run, e.g. `{preset: 'gpt-nano'}`, `{preset: 'gpt-nano', context: 128}` or `{architecture: 'mlp', hidden: [64]}`. */
 export type ModelSpec =
@@ -139,8 +143,9 @@ export function resolveModel(model: ModelSpec, facts: DataFacts): ModelConfig {
 }
 
 function shapeOf(model: ModelSpec): PresetShape {
-  if (!('preset' in model)) return defined(model) as PresetShape
-  const { preset, ...changes } = model
+  const { weights: _, ...said } = model
+  if (!('preset' in said)) return defined(said) as PresetShape
+  const { preset, ...changes } = said
   return { ...presets[preset], ...defined(changes) } as PresetShape
 }
 

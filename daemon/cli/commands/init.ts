@@ -2,6 +2,7 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import { StarlingError } from '../../../protocols/index.ts'
 import { dataOf, dataPathOf } from '../data.ts'
+import { checkFrom, type From, openFrom } from '../from.ts'
 import { jsonOption, whole } from '../options.ts'
 import { createOutput } from '../output.ts'
 import { programName } from '../program.ts'
@@ -13,6 +14,7 @@ interface Flags {
   steps?: number
   strategy?: string
   seed?: number
+  from?: string
   force?: true
   json?: true
 }
@@ -28,6 +30,7 @@ export function init(): Command {
     .addOption(new Option('--steps <count>', 'optimizer steps of each peer').argParser(whole(1, 1_000_000_000)))
     .option('--strategy <name>', 'how the peers agree')
     .addOption(new Option('--seed <number>', 'all randomness of the run starts here').argParser(whole(0)))
+    .option('--from <path>', "parameters to start from: a checkpoint's folder, a node's or swarm's, or a .safetensors")
     .option('--force', 'replace the file if it exists')
     .addOption(jsonOption())
     .addHelpText(
@@ -38,7 +41,8 @@ export function init(): Command {
       const output = createOutput(flags.json === true)
       if (existsSync(file) && flags.force !== true)
         throw new StarlingError('folder-exists', `${file} exists; name another file, or replace it with --force`)
-      const run = await runFromFlags(flags)
+      const from = flags.from === undefined ? undefined : await openFrom(flags.from)
+      const run = await runFromFlags(flags, from)
       const text = await commented(run)
       try {
         writeFileSync(file, text)
@@ -51,9 +55,11 @@ export function init(): Command {
         )
       }
       const path = dataPathOf(flags.data)
-      output.line(
-        `Wrote ${file}. Look at it, then: ${programName()} start ${file}${path === undefined ? '' : ` --data ${path}`}`,
-      )
+      const files = [
+        ...(path === undefined ? [] : [` --data ${path}`]),
+        ...(flags.from === undefined ? [] : [` --from ${flags.from}`]),
+      ]
+      output.line(`Wrote ${file}. Look at it, then: ${programName()} start ${file}${files.join('')}`)
       output.summary({ file, run: run.id, name: run.manifest.name })
     })
 }
@@ -61,12 +67,15 @@ export function init(): Command {
 /** The options of a run that these flags say. */
 async function runOptions(
   flags: Pick<Flags, 'name' | 'model' | 'data' | 'steps' | 'strategy' | 'seed'>,
+  from: From | undefined,
 ): Promise<Parameters<typeof import('../../run/index.ts').buildRun>[0]> {
-  const data = await dataOf(flags.data)
+  const data = (await dataOf(flags.data)) ?? from?.run?.data
+  const model = flags.model === undefined ? from?.run?.model : { preset: flags.model as never }
   return {
     ...(flags.name === undefined ? {} : { name: flags.name }),
     ...(flags.seed === undefined ? {} : { seed: flags.seed }),
-    ...(flags.model === undefined ? {} : { model: { preset: flags.model } as never }),
+    ...(model === undefined ? {} : { model }),
+    ...(from === undefined ? {} : { weights: from.file }),
     ...(data === undefined ? {} : { data }),
     ...(flags.steps === undefined ? {} : { training: { steps: flags.steps } as never }),
     ...(flags.strategy === undefined ? {} : { strategy: { name: flags.strategy } }),
@@ -82,12 +91,14 @@ const FLAGS: Record<string, string> = {
   seed: '--seed',
 }
 
-/** The run of these flags. Throws StarlingError 'bad-manifest' in the words of the command line. */
-export async function runFromFlags(flags: Parameters<typeof runOptions>[0]): Promise<Run> {
+/** The run of these flags. Throws StarlingError 'bad-manifest' in the words of the command line, and what {@link checkFrom} throws. */
+export async function runFromFlags(flags: Parameters<typeof runOptions>[0], from?: From): Promise<Run> {
   const { buildRun } = await import('../../run/index.ts')
-  const options = await runOptions(flags)
+  const options = await runOptions(flags, from)
   try {
-    return buildRun(options)
+    const run = buildRun(options)
+    if (from !== undefined) await checkFrom(from, run)
+    return run
   } catch (error) {
     if (!(error instanceof StarlingError) || error.code !== 'bad-manifest') throw error
     const text = error.message
@@ -132,6 +143,7 @@ seed: ${manifest.seed}
 
 # A preset (gpt-nano, gpt-micro, gpt-small, digits-cnn, digits-mlp), with changes beside it if wanted, e.g. "context: 128".
 # This one is: ${JSON.stringify(model)}
+# weights: {name, root, size} starts from a safetensors file instead of the seed; --from fills it in.
 ${section('model', manifest.model)}
 
 # source: stories or digits (embedded), text (one file), images (IDX files). Files are named by their hash and travel between peers.

@@ -1,6 +1,7 @@
 import { basename, resolve } from 'node:path'
 import { Command } from 'commander'
 import { optionsOf, runForeground } from '../foreground.ts'
+import { openFrom, withWeights } from '../from.ts'
 import { type NodeFlags, nodeOptions } from '../options.ts'
 import { HOME } from '../place.ts'
 import { readUserFile } from '../run-file.ts'
@@ -19,7 +20,8 @@ export function start(): Command {
     .action(async (file: string, flags: NodeFlags) => {
       const text = new TextDecoder().decode(readUserFile(file))
       const { parseRun } = await import('../../run/index.ts')
-      const run = parseRun(text, basename(file))
+      const given = parseRun(text, basename(file))
+      const run = flags.from === undefined ? given : await withWeights(given, await openFrom(flags.from))
       const folder = flags.dataFolder ?? `${HOME}/${folderName(run.manifest.name)}-${run.id.slice(-8)}`
       await runForeground({ ...optionsOf(flags, resolve(folder)), manifest: run.bytes }, flags)
     })

@@ -9,6 +9,7 @@ import type { NodeEvent } from '../../types.ts'
 import { describeEvent, readable, shortName } from '../../view/index.ts'
 import { dataPathOf } from '../data.ts'
 import { FAILED } from '../errors.ts'
+import { type From, openFrom, withWeights } from '../from.ts'
 import { jsonOption, whole } from '../options.ts'
 import { createOutput, type Output, plain } from '../output.ts'
 import { HOME } from '../place.ts'
@@ -34,6 +35,7 @@ interface Flags {
   strategy?: string
   model?: string
   data?: string
+  from?: string
   steps?: number
   seed?: number
   name?: string
@@ -58,6 +60,7 @@ export function swarm(report: (code: number) => void): Command {
     .option('--strategy <name>', 'how they agree (default: noloco)')
     .option('--model <preset>', 'gpt-nano, gpt-micro, gpt-small, digits-cnn or digits-mlp (default: by the data)')
     .option('--data <path|stories|digits>', 'a text file, or an embedded data set (default: stories)')
+    .option('--from <path>', 'parameters to start from: the folder of a swarm, node or checkpoint, or a .safetensors')
     .addOption(new Option('--steps <count>', 'optimizer steps of each peer').argParser(whole(1, 1_000_000_000)))
     .addOption(new Option('--seed <number>', 'all randomness of the run starts here').argParser(whole(0)))
     .option('--name <name>', 'name of the run, for people')
@@ -91,7 +94,7 @@ export function swarm(report: (code: number) => void): Command {
     )
     .action(async (file: string | undefined, flags: Flags) => {
       const output = createOutput(flags.json === true)
-      const { folder, run, peers, data } = await prepare(file, flags)
+      const { folder, run, peers, data, weights } = await prepare(file, flags)
       const aborter = new AbortController()
       const voice = { say: output.note }
       let running: LocalSwarm | undefined
@@ -116,6 +119,7 @@ export function swarm(report: (code: number) => void): Command {
           threads: flags.threads ?? Math.max(1, Math.floor(availableParallelism() / peers)),
           local: flags.local === true,
           ...(data === undefined ? {} : { data }),
+          ...(weights === undefined ? {} : { weights }),
           ...(flags.engine === undefined ? {} : { engine: flags.engine }),
           restart: flags.restart,
         }
@@ -157,26 +161,27 @@ const modelName = (model: object): string =>
 async function prepare(
   file: string | undefined,
   flags: Flags,
-): Promise<{ folder: SwarmFolder; run: Run; peers: number; data?: string }> {
+): Promise<{ folder: SwarmFolder; run: Run; peers: number; data?: string; weights?: string }> {
   const { filesOf, formatRun, openSource, parseRun, sourceOf } = await import('../../run/index.ts')
   const home = resolve(HOME)
   if (flags.resume === true && file !== undefined)
     throw new StarlingError('usage', `--resume goes on with the run in its folder; leave ${file} out`)
-  for (const key of ['model', 'strategy', 'steps', 'seed', 'name'] as const) {
+  for (const key of ['model', 'strategy', 'steps', 'seed', 'name', 'from'] as const) {
     if (flags[key] === undefined) continue
     if (flags.resume === true)
       throw new StarlingError(
         'usage',
         `--${key} cannot be changed with --resume: the run fixes it; leave --resume out to start a new run`,
       )
-    if (file !== undefined)
+    // A file cannot hold the weights, only their hash.
+    if (file !== undefined && key !== 'from')
       throw new StarlingError(
         'usage',
         `--${key} says what ${file} says already; change it there, or leave the file out`,
       )
   }
-  const given = file === undefined ? undefined : parseRun(new TextDecoder().decode(readUserFile(file)), basename(file))
-  const made = flags.resume === true ? undefined : (given ?? (await runFromFlags({ ...flags, ...named(flags) })))
+  const from = flags.from === undefined ? undefined : await openFrom(flags.from)
+  const made = flags.resume === true ? undefined : await newRun(file, flags, from)
   const folder = chooseFolder({
     home,
     resume: flags.resume === true,
@@ -186,25 +191,36 @@ async function prepare(
   const { earlier } = folder
   const run = made ?? parseRun(earlier?.yaml ?? '', 'run.yaml')
   const peers = flags.peers ?? earlier?.peers ?? 4
-  const path = dataPathOf(flags.data)
+  const path = dataPathOf(flags.data) ?? (flags.data === undefined ? from?.run?.dataPath : undefined)
   const data = path === undefined ? earlier?.data : resolve(path)
   if (path !== undefined && made !== undefined) {
     // What the first peer would refuse is refused here, before anything is written.
     const paths = Object.fromEntries(filesOf(made.manifest.data).map((file) => [file.root, path]))
     await openSource(sourceOf(made.manifest.data, made.model, made.manifest.seed, 'first', paths))
   }
+  const weights = from?.path ?? earlier?.weights
+  const files = { ...(data === undefined ? {} : { data }), ...(weights === undefined ? {} : { weights }) }
   folder.record({
     run: run.id,
     peers: Math.max(peers, earlier?.peers ?? 0),
     yaml: earlier?.yaml ?? formatRun(run),
-    ...(data === undefined ? {} : { data }),
+    ...files,
   })
-  return { folder, run, peers, ...(data === undefined ? {} : { data }) }
+  return { folder, run, peers, ...files }
+}
+
+/** The run of a file or of the flags. */
+async function newRun(file: string | undefined, flags: Flags, from: From | undefined): Promise<Run> {
+  if (file === undefined) return runFromFlags({ ...flags, ...named(flags, from) }, from)
+  const { parseRun } = await import('../../run/index.ts')
+  const run = parseRun(new TextDecoder().decode(readUserFile(file)), basename(file))
+  return from === undefined ? run : withWeights(run, from)
 }
 
 /** A run without a name is called after its data. */
-function named(flags: Flags): { name: string } {
+function named(flags: Flags, from: From | undefined): { name: string } {
   if (flags.name !== undefined) return { name: flags.name }
+  if (flags.data === undefined && from?.run !== undefined) return { name: from.run.name }
   const path = dataPathOf(flags.data)
   const base =
     path
