@@ -39,3 +39,18 @@ export type StrategyEvent =
   | { kind: 'waiting'; for: string; peer?: PeerName }
   | { kind: 'finished'; step: number; round: number }
   | { kind: 'rejected'; peer: PeerName; what: string; reason: string }
+  /**
+   * The set of contributions that the parameters stand for now. `digest`: the first 8 bytes of the set's digest in hex, equal where the sets are;
+   * `added`: contributions since the last such event, less than 0 after an exclusion.
+   */
+  | { kind: 'contributions'; contributions: number; authors: number; digest: string; added: number }
+  /** A peer is proven to have signed two contributions for one step; nothing of it counts any more. `own`: this peer itself. */
+  | { kind: 'excluded'; peer: PeerName; step: number; own: boolean; reason: string }
+  /** How a joiner gets its parameters, and what it expected of either way; without anybody to give a snapshot there is no time for it. */
+  | {
+      kind: 'plan'
+      choice: 'snapshot' | 'replay'
+      contributions: number
+      replaySeconds: number
+      snapshotSeconds?: number
+    }
