@@ -44,6 +44,8 @@ export type StrategyEvent =
    * `added`: contributions since the last such event, less than 0 after an exclusion.
    */
   | { kind: 'contributions'; contributions: number; authors: number; digest: string; added: number }
+  /** This peer had forgotten contributions of its own, and another peer gave them back. */
+  | { kind: 'own-contributions-restored'; peer: PeerName; contributions: number }
   /** A peer is proven to have signed two contributions for one step; nothing of it counts any more. `own`: this peer itself. */
   | { kind: 'excluded'; peer: PeerName; step: number; own: boolean; reason: string }
   /** How a joiner gets its parameters, and what it expected of either way; without anybody to give a snapshot there is no time for it. */

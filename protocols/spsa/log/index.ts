@@ -1,0 +1,6 @@
+/** The log of contributions: what it holds, how it is kept, proven and spread. Start with types.ts and log.ts. */
+export { type Head, originOf, SIGNATURE_BYTES, statementOf } from './chain.ts'
+export { MAX_STEPS } from './limits.ts'
+export { createLog, type LogModules, type LogOptions } from './log.ts'
+export { CONTRIBUTIONS_TOPIC, MAX_BATCH, SYNC_METHOD } from './messages.ts'
+export { createSync, type Sync, type SyncModules, type SyncOptions } from './sync.ts'
