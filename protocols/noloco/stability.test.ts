@@ -45,6 +45,19 @@ test('unstable constants are refused with the bound in the message (conformance 
 test('unknown keys and impossible values are refused', () => {
   assert.match(problem({ inerSteps: 5 }), /inerSteps/)
   assert.match(problem({ innerSteps: 0 }), /^innerSteps/)
-  assert.match(problem({ codec: 'int4' }), /^codec/)
+  assert.match(problem({ codec: 'gzip' }), /^codec/)
   assert.match(problem({ alpha: Number.NaN }), /^alpha/)
+})
+
+test('codes through which pairs do not converge are refused with the reason', () => {
+  for (const codec of ['int8', 'float16', 'float32']) {
+    assert.equal(nolocoOptionsSchema.parse({ codec }).codec, codec)
+  }
+  const allowed = 'codec: must be "int8" or "float16" or "float32"'
+  assert.equal(
+    problem({ codec: 'topk' }),
+    `${allowed}: topk does not fit pair gossip: the largest values of whole models do not converge, however long they are exchanged`,
+  )
+  assert.match(problem({ codec: 'sign' }), /sign does not fit pair gossip: /)
+  assert.match(problem({ codec: 'int4' }), /int4 does not fit pair gossip: /)
 })

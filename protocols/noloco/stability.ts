@@ -1,5 +1,7 @@
 /** Which constants of the outer step are stable, and the options of the strategy, checked against that. */
 import { z } from 'zod'
+import { CODEC_NAMES } from '../codecs/index.ts'
+import { sendingFault } from '../feedback/index.ts'
 
 /** Constants of the outer step. */
 export interface OuterConstants {
@@ -63,8 +65,15 @@ export function stabilityFault(constants: OuterConstants): { key: keyof OuterCon
   return undefined
 }
 
-/** Codes in which a tensor may travel. */
-export const CODECS = ['int8', 'float32'] as const
+/** Codes in which a tensor may travel: those that pairs can average models through. To round at random gains nothing, for the errors cancel over a pair. */
+const CODECS = ['int8', 'float16', 'float32'] as const
+
+/** What is wrong with a code that is known, but not for this strategy; where undefined, the schema's own words are used. */
+function codecFault(input: unknown): string | undefined {
+  const known = CODEC_NAMES.find((name) => name === input)
+  const fault = known === undefined ? undefined : sendingFault('pair-gossip', { codec: known, memory: 'none' })
+  return fault === undefined ? undefined : `must be ${CODECS.map((name) => `"${name}"`).join(' or ')}: ${fault}`
+}
 
 /**
  * The part `strategy` of a run with `name: noloco`. Defaults are the paper's alpha 0.5 and beta 0.7 and its code's gamma = beta;
@@ -78,7 +87,7 @@ export const nolocoOptionsSchema = z
     beta: z.number().default(0.7),
     /** Default: beta. */
     gamma: z.number().optional(),
-    codec: z.enum(CODECS).default('int8'),
+    codec: z.enum(CODECS, { error: ({ input }) => codecFault(input) }).default('int8'),
     /** Longest wait for a partner that is still training, seconds. The wait is shorter when rounds are short (see docs/noloco.md). */
     partnerTimeout: z.number().min(0.1).max(3600).default(20),
     /** Rounds a peer may be behind at its start before it fetches a replica instead of going on from its checkpoint. */

@@ -95,7 +95,8 @@ export const encodeTask: ComputeTask<TensorOptions, { codingError: number }> = {
       if (!kernels.allFinite(own)) {
         throw new StarlingError('diverged', 'the parameters are not finite any more: training diverged', {})
       }
-      codecs[codec].encode(kernels, own, message, size, start)
+      // None of the strategy's codes rounds at random.
+      codecs[codec].encode(kernels, own, message, size, start, 0)
       codecs[codec].decode(kernels, message, size, start, partner)
       error += kernels.squaredDistance(own, partner)
       energy += kernels.sumSquares(own)
@@ -112,7 +113,7 @@ export interface Inspection {
   disagreement: number
 }
 
-/** Looks at the partner's message in `inbox`: finite, of our scale, and how far from ours. */
+/** Looks at the partner's message in `inbox`: well-formed, of our scale, and how far from ours. */
 export const inspectTask: ComputeTask<TensorOptions, Inspection> = {
   name: 'noloco-inspect',
   run(context, { codec, constants }) {
@@ -123,9 +124,13 @@ export const inspectTask: ComputeTask<TensorOptions, Inspection> = {
     let ownEnergy = 0
     let partnerEnergy = 0
     for (const { start, theta, phi, own, partner } of slices(context)) {
-      codecs[codec].decode(kernels, message, size, start, partner)
-      if (!kernels.allFinite(partner)) {
-        return { fault: 'its tensor holds values that are not finite', disagreement: 0 }
+      try {
+        codecs[codec].decode(kernels, message, size, start, partner)
+      } catch (error) {
+        if (error instanceof StarlingError && error.code === 'bad-tensor') {
+          return { fault: error.message, disagreement: 0 }
+        }
+        throw error
       }
       composeMessage(kernels, own, theta, phi, constants)
       distance += kernels.squaredDistance(own, partner)
