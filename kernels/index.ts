@@ -7,6 +7,13 @@
  * kernels.scale(vectors.float32('theta'), 0.5)
  */
 export { CODEC_BLOCK, type CodecKernels, type Dither, LARGEST_CODED, TOPK_CHUNK, topKBytes } from './codecs/index.ts'
+export {
+  DIRECTION_GROUP,
+  DIRECTION_KEY_BYTES,
+  type DirectionKernels,
+  type DirectionKind,
+  GAUSSIAN_DIVISOR,
+} from './directions/index.ts'
 export { KernelError } from './errors.ts'
 export { loadKernels } from './simd.ts'
 export { twins } from './twins.ts'

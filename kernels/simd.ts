@@ -2,12 +2,13 @@ import { readFileSync } from 'node:fs'
 import { checkLengths, checkRows } from './checks.ts'
 import { type CodecExports, codecKernels } from './codecs/index.ts'
 import { adamwConstants } from './constants.ts'
+import { type DirectionExports, directionKernels } from './directions/index.ts'
 import { KernelError } from './errors.ts'
 import type { Kernels } from './types.ts'
-import type { SharedVectors } from './vectors.ts'
+import { claimScratch, type SharedVectors } from './vectors.ts'
 
 /** What kernels/assembly/index.ts exports: vectors as byte addresses, lengths in elements. */
-interface Exports extends CodecExports {
+interface Exports extends CodecExports, DirectionExports {
   adamw(...a: number[]): void
   sgd(...a: number[]): void
   axpy(y: number, a: number, x: number, length: number): void
@@ -59,6 +60,7 @@ export function loadKernels(vectors: SharedVectors): Kernels {
   return {
     kind: 'simd',
     ...codecKernels(wasm, at),
+    ...directionKernels(wasm, at, claimScratch(memory)),
     adamw(theta, gradient, m, v, options) {
       checkLengths('adamw', { theta, gradient, m, v })
       const c = adamwConstants(options)

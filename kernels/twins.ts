@@ -1,19 +1,11 @@
 import { checkLengths, checkRows } from './checks.ts'
 import { codecTwins } from './codecs/index.ts'
 import { adamwConstants } from './constants.ts'
+import { directionTwins } from './directions/index.ts'
+import { laneSum } from './rounding.ts'
 import type { Kernels } from './types.ts'
 
 const f = Math.fround
-
-/** Four double-precision sums, lane k taking the elements numbered k modulo 4, joined as (0+2)+(1+3); then the tail. */
-function laneSum(length: number, term: (i: number) => number): number {
-  const lanes = [0, 0, 0, 0] as [number, number, number, number]
-  const vectorized = length - (length % 4)
-  for (let i = 0; i < vectorized; i++) lanes[(i % 4) as 0 | 1 | 2 | 3] += term(i)
-  let sum = lanes[0] + lanes[2] + (lanes[1] + lanes[3])
-  for (let i = vectorized; i < length; i++) sum += term(i)
-  return sum
-}
 
 /**
  * The kernels in plain TypeScript: every operation rounded to single precision on its own, in the order of kernels/assembly. They say what
@@ -26,6 +18,7 @@ export const twins: Kernels = {
   kind: 'twin',
 
   ...codecTwins,
+  ...directionTwins,
 
   adamw(theta, gradient, m, v, options) {
     checkLengths('adamw', { theta, gradient, m, v })

@@ -7,6 +7,7 @@
  * sums are taken in a fixed order, so the same inputs give the same bits on every machine and in the plain TypeScript twins.
  */
 import type { CodecKernels } from './codecs/index.ts'
+import type { DirectionKernels } from './directions/index.ts'
 
 /** Element type of a shared vector. */
 export type VectorType = 'float32' | 'int8' | 'uint8' | 'int32'
@@ -46,7 +47,7 @@ export interface HeavyBallOptions {
 }
 
 /** The kernels. All vectors of one call have equal length unless said otherwise; a mismatch throws a KernelError. */
-export interface Kernels extends CodecKernels {
+export interface Kernels extends CodecKernels, DirectionKernels {
   /** Which of the two implementations this is. */
   readonly kind: 'simd' | 'twin'
   /** theta, m, v <- one fused AdamW step on gradient. One pass. */

@@ -6,8 +6,22 @@ const PAGE = 65_536
 /** Every vector starts on a multiple of this many bytes: a cache line, and what TensorFlow needs to use the memory without copying it. */
 const ALIGNMENT = 64
 
-/** Page 0 holds the kernels' own constants. */
+/**
+ * Page 0 is the kernels' own: a counter at address 0 (no constant lies there), their constants up to {@link SCRATCH_BYTES}, and after that scratch for
+ * {@link SCRATCHES} of their instances.
+ */
 const RESERVED = PAGE
+const SCRATCH_BYTES = 4096
+const SCRATCHES = PAGE / SCRATCH_BYTES - 1
+
+/**
+ * Address of scratch of {@link SCRATCH_BYTES} for one more instance of the kernels over this memory. The latest 15 instances have scratch of their
+ * own; a trainer that died left one behind, which is taken again by the sixteenth.
+ */
+export function claimScratch(memory: WebAssembly.Memory): number {
+  const instance = Atomics.add(new Uint32Array(memory.buffer, 0, 1), 0, 1)
+  return SCRATCH_BYTES * (1 + (instance % SCRATCHES))
+}
 
 const ELEMENT_BYTES: Record<VectorType, number> = { float32: 4, int32: 4, int8: 1, uint8: 1 }
 

@@ -3,6 +3,7 @@
 // from machine to machine. Lengths are in elements. Vectors start on 64-byte boundaries; a view into one may not, and SIMD loads allow it.
 
 export * from './codecs'
+export * from './directions'
 export * from './topk'
 
 export function adamw(
