@@ -14,10 +14,23 @@ export interface Links {
   clock: VirtualClock
   /** One-way delay of a message of that many bytes, ms. */
   delay(bytes: number): number
-  /** Bytes that a peer's counters see of a question or an answer. */
-  counted(frame: { text: number; body: number }): number
+  /** Bytes that the peers' counters see of a question or an answer. */
+  counted(message: { text: number; body: number }): Cost
   /** Questions under way. Bounded by what the peers ask. */
   under: Set<Link>
+}
+
+/** Bytes of a frame, and of what the multiplexer sends back for it. */
+export interface Cost {
+  frame: number
+  acknowledgement: number
+}
+
+/** Counts a frame at its receiver, and what goes back for it at both ends. */
+export function arrived(from: Node, to: Node, { frame, acknowledgement }: Cost): void {
+  to.received += frame
+  to.sent += acknowledgement
+  from.received += acknowledgement
 }
 
 /** Why a question that its asker gave up failed. */
@@ -65,20 +78,20 @@ export function ask(
     )
     from.outstanding++
     from.mostOutstanding = Math.max(from.mostOutstanding, from.outstanding)
-    const questionBytes = counted({ text: method.length, body: copy.byteLength })
-    from.sent += questionBytes
+    const cost = counted({ text: method.length, body: copy.byteLength })
+    from.sent += cost.frame
     under.add(link)
     asked.signal?.addEventListener('abort', onAbort, { once: true })
     clock.schedule(delay(copy.byteLength), () => {
       if (done || to.frozen) {
         return
       }
-      to.received += questionBytes
+      arrived(from, to, cost)
       const reply = (settle: () => void, bytes: number): void => {
-        const answerBytes = counted({ text: 0, body: bytes })
-        to.sent += answerBytes
+        const back = counted({ text: 0, body: bytes })
+        to.sent += back.frame
         clock.schedule(delay(bytes), () => {
-          from.received += answerBytes
+          arrived(to, from, back)
           finish(settle)
         })
       }

@@ -195,6 +195,7 @@ export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwor
       get received() {
         return node.received
       },
+      mesh: (topic) => gossip.mesh(node, topic),
       get gossip() {
         return { ...node.gossip }
       },

@@ -50,7 +50,16 @@ export function newNode(name: PeerName): Node {
     mostOutstanding: 0,
     sent: 0,
     received: 0,
-    gossip: { published: 0, publishedCopies: 0, first: 0, firstHops: 0, duplicates: 0, recovered: 0 },
+    gossip: {
+      published: 0,
+      publishedCopies: 0,
+      first: 0,
+      firstHops: 0,
+      duplicates: 0,
+      recovered: 0,
+      frames: 0,
+      streamBytes: 0,
+    },
     latest: new Map(),
     transport: undefined as unknown as MemoryPeer,
   }

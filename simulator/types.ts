@@ -48,6 +48,8 @@ export interface MemoryPeer extends Transport {
   readonly received: number
   /** What the router of a gossip mesh counted; all zero without one. */
   readonly gossip: Readonly<GossipCounters>
+  /** Its neighbours in the gossip mesh of a topic; none without one. */
+  mesh(topic: string): readonly PeerName[]
 }
 
 /** See the head of this file. */

@@ -68,8 +68,9 @@ export function createBroadcast(parts: GossipParts): Gossip {
     subscribed() {},
     unsubscribed() {},
     changed() {},
+    mesh: () => [],
     connected: (node) => [...nodes.values()].filter((other) => linked(node, other)),
     isConnected: linked,
-    counted: ({ body }) => body,
+    counted: ({ body }) => ({ frame: body, acknowledgement: 0 }),
   }
 }

@@ -1,5 +1,6 @@
 /** What routers send each other, and how long it is on the wire. */
 import type { PeerName } from '../../protocols/index.ts'
+import type { Cost } from '../ask.ts'
 
 /** A published message; shared by all its copies and never changed. */
 export interface GossipNews {
@@ -80,15 +81,23 @@ export function frameBytes(frame: GossipFrame, topicPrefix: number): number {
 }
 
 /** Bytes on the socket of so many bytes sent at once on a stream. What TCP and IP add is not in it, nor in the daemon's counters. */
-export function socketBytes(streamBytes: number): number {
+function socketBytes(streamBytes: number): number {
   const framed = streamBytes + YAMUX_BYTES
   return framed + NOISE_BYTES * Math.ceil(framed / NOISE_MESSAGE)
+}
+
+/** What js-libp2p's yamux sends back for each frame it reads: an update of the stream's window. */
+const WINDOW_UPDATE_BYTES = socketBytes(0)
+
+/** Bytes on the sockets for so many bytes sent at once on a stream. */
+export function streamCost(streamBytes: number): Cost {
+  return { frame: socketBytes(streamBytes), acknowledgement: WINDOW_UPDATE_BYTES }
 }
 
 /** Header of a question or an answer (daemon/network/frames.ts). */
 const ASK_HEADER_BYTES = 14
 
-/** Bytes on the socket of a question with a method of `text` characters, or of an answer without, and a body. */
-export function askBytes(text: number, body: number): number {
-  return socketBytes(ASK_HEADER_BYTES + text + body)
+/** Bytes of a question with a method of `text` characters, or of an answer without, and a body. */
+export function askCost(text: number, body: number): Cost {
+  return streamCost(ASK_HEADER_BYTES + text + body)
 }

@@ -4,7 +4,6 @@ import { createMesh } from './mesh.ts'
 import { GOSSIP_DEFAULTS, type GossipParameters } from './parameters.ts'
 import type { Gossip, GossipParts } from './types.ts'
 
-export { frameBytes, type GossipFrame, type GossipNews, socketBytes } from './frames.ts'
 export { GOSSIP_DEFAULTS, type GossipParameters } from './parameters.ts'
 export type { RouterCounters as GossipCounters } from './router.ts'
 export type { Gossip } from './types.ts'

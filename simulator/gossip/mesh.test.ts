@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createMemoryNetwork, type MemoryNetwork, type MemoryNetworkOptions, type MemoryPeer } from '../index.ts'
-import { frameBytes, socketBytes } from './frames.ts'
+import { frameBytes, streamCost } from './frames.ts'
 import { GOSSIP_DEFAULTS, type GossipParameters } from './parameters.ts'
 
 interface Heard {
@@ -229,11 +229,14 @@ test('every byte is counted, on both sides', async () => {
   const [a, b] = [heard[0]!.peer, heard[1]!.peer]
   network.partition([a.self, b.self])
   await network.clock.advance(3_000)
-  const [sent, received] = [a.sent, b.received]
+  const before = [a.sent, b.received, b.sent, a.received]
   await a.publish('news', new Uint8Array(100))
   await network.clock.advance(5_000)
   const copy = { news: { id: 0, topic: 'news', from: a.self, data: new Uint8Array(100) }, hops: 1 }
-  const bytes = socketBytes(frameBytes({ messages: [copy] }, GOSSIP_DEFAULTS.topicPrefix))
-  assert.ok(bytes > 300, 'signature, key, topic, ids and framing are more than twice the payload')
-  assert.deepEqual([a.sent - sent, b.received - received], [bytes, bytes])
+  const { frame, acknowledgement } = streamCost(frameBytes({ messages: [copy] }, GOSSIP_DEFAULTS.topicPrefix))
+  assert.ok(frame > 300, 'signature, key, topic, ids and framing are more than twice the payload')
+  assert.deepEqual(
+    [a.sent, b.received, b.sent, a.received].map((count, side) => count - before[side]!),
+    [frame, frame, acknowledgement, acknowledgement],
+  )
 })

@@ -1,7 +1,8 @@
 /** Gossip as it is: peers with a bounded number of connections, a gossipsub router in each, and every byte counted. */
 import { seededRandom, shuffled } from '../../protocols/index.ts'
+import { arrived } from '../ask.ts'
 import type { Node } from '../node.ts'
-import { askBytes, frameBytes, type GossipFrame, socketBytes } from './frames.ts'
+import { askCost, frameBytes, type GossipFrame, streamCost } from './frames.ts'
 import type { GossipParameters } from './parameters.ts'
 import { Router } from './router.ts'
 import { accepts, type Gossip, type GossipParts } from './types.ts'
@@ -37,20 +38,23 @@ export function createMesh(parts: GossipParts, parameters: GossipParameters): Go
     if (connection === undefined) {
       return
     }
-    const bytes = socketBytes(frameBytes(frame, parameters.topicPrefix))
-    from.node.sent += bytes
+    const streamBytes = frameBytes(frame, parameters.topicPrefix)
+    const cost = streamCost(streamBytes)
+    from.node.sent += cost.frame
+    from.node.gossip.frames++
+    from.node.gossip.streamBytes += streamBytes
     const losable = frame.messages !== undefined || frame.ihave !== undefined || frame.iwant !== undefined
     if (losable && loss > 0 && dice.uniform() < loss) {
       return
     }
-    const at = Math.max(clock.now() + delay(bytes), connection.arrival.get(to.node) ?? 0)
+    const at = Math.max(clock.now() + delay(cost.frame), connection.arrival.get(to.node) ?? 0)
     connection.arrival.set(to.node, at)
     clock.schedule(at - clock.now(), () => {
       // Cut, dead or frozen by now.
       if (!connection.open || to.node.frozen) {
         return false
       }
-      to.node.received += bytes
+      arrived(from.node, to.node, cost)
       return to.router.receive(from.node.name, frame)
     })
   }
@@ -74,6 +78,7 @@ export function createMesh(parts: GossipParts, parameters: GossipParameters): Go
     })
     const beat = (): false => {
       if (!node.frozen) {
+        greet(station)
         dial(station)
         router.heartbeat()
       }
@@ -96,19 +101,25 @@ export function createMesh(parts: GossipParts, parameters: GossipParameters): Go
     b.router.disconnected(a.node.name)
   }
 
-  /** Connects a peer with random others until it has enough connections, and always with the first peer, whose address all were given. */
-  const dial = (station: Station): void => {
+  const free = (station: Station, other: Station): boolean =>
+    linked(station.node, other.node) &&
+    !station.connections.has(other.node) &&
+    other.connections.size < parameters.maxConnections
+
+  /** Connects a peer with the first one, whose address all were given. */
+  const greet = (station: Station): void => {
     const [first] = stations.values()
-    const open = (other: Station): boolean =>
-      linked(station.node, other.node) &&
-      !station.connections.has(other.node) &&
-      other.connections.size < parameters.maxConnections
-    if (first !== undefined && open(first)) {
+    if (first !== undefined && free(station, first)) {
       connect(station, first)
     }
-    const missing = parameters.connections - station.connections.size
+  }
+
+  /** Connects a peer with some random others while it has too few connections; it hears of them little by little. */
+  const dial = (station: Station): void => {
+    const missing = Math.min(parameters.dials, parameters.connections - station.connections.size)
     if (missing > 0 && station.connections.size < stations.size - 1) {
-      for (const other of shuffled([...stations.values()].filter(open), dice).slice(0, missing)) {
+      const others = [...stations.values()].filter((other) => free(station, other))
+      for (const other of shuffled(others, dice).slice(0, missing)) {
         connect(station, other)
       }
     }
@@ -150,11 +161,12 @@ export function createMesh(parts: GossipParts, parameters: GossipParameters): Go
         }
       }
       for (const station of stations.values()) {
-        dial(station)
+        greet(station)
       }
     },
+    mesh: (node, topic) => stations.get(node)?.router.mesh(topic) ?? [],
     connected: (node) => [...(stations.get(node)?.connections.keys() ?? [])],
     isConnected: (a, b) => stations.get(a)?.connections.has(b) === true,
-    counted: ({ text, body }) => askBytes(text, body),
+    counted: ({ text, body }) => askCost(text, body),
   }
 }

@@ -4,6 +4,11 @@
 export interface GossipParameters {
   /** Connections a peer dials up to, as the daemon's peer manager does; a network up to that size is fully connected. */
   connections: number
+  /**
+   * Peers that a peer dials in a heartbeat while it has fewer. Real ones hear of each other and shake hands within seconds, and what the
+   * meshes look like depends on it; this value gives sixteen peers the degree that sixteen real ones have (scripts/bench/gossip-mesh.js).
+   */
+  dials: number
   /** Connections above which a peer accepts no more. */
   maxConnections: number
   /** Peers of a topic's mesh: as many as wanted, fewest, most, and how many of them this peer must have dialled. */
@@ -38,6 +43,7 @@ export interface GossipParameters {
 /** Gossipsub's defaults (spec "gossipsub v1.1", section "Overlay parameters") but for what daemon/network sets otherwise. */
 export const GOSSIP_DEFAULTS: GossipParameters = {
   connections: 12,
+  dials: 4,
   maxConnections: 48,
   degree: 6,
   degreeLow: 4,

@@ -35,6 +35,9 @@ export interface RouterCounters {
   duplicates: number
   /** Messages among the first that came because this peer had asked for them. */
   recovered: number
+  /** Frames sent and their bytes inside the streams, before multiplexing and encryption. */
+  frames: number
+  streamBytes: number
 }
 
 /** What a router knows of a topic. */
@@ -78,6 +81,11 @@ export class Router {
       mesh.delete(peer)
       subscribers.delete(peer)
     }
+  }
+
+  /** Neighbours in the mesh of a topic. */
+  mesh(name: string): readonly PeerName[] {
+    return [...(this.#topics.get(name)?.mesh ?? [])]
   }
 
   subscribe(name: string): void {

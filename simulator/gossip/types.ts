@@ -1,5 +1,6 @@
 /** How the memory network carries gossip: what a way of doing it needs, and what it gives. */
 import type { PeerName, Random } from '../../protocols/index.ts'
+import type { Cost } from '../ask.ts'
 import type { VirtualClock } from '../clock.ts'
 import type { Node } from '../node.ts'
 
@@ -32,11 +33,13 @@ export interface Gossip {
   unsubscribed(node: Node, topic: string): void
   /** To be called when peers came, died or came back, or links were cut or healed. */
   changed(): void
+  /** Neighbours in the mesh of a topic. */
+  mesh(node: Node, topic: string): readonly PeerName[]
   /** Peers with a connection to this one. */
   connected(node: Node): readonly Node[]
   isConnected(a: Node, b: Node): boolean
   /** Bytes that count of a question or an answer: of its method or error code, and of its body. */
-  counted(frame: { text: number; body: number }): number
+  counted(message: { text: number; body: number }): Cost
 }
 
 /** Lets a peer's handler look at a message; true when it accepts. A rejected one is held against who brought it. */
