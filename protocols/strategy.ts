@@ -19,6 +19,8 @@ export interface StrategyModules {
   records: RecordStore
   /** Bulk transfer over the same transport; shared, because a method has one answerer. */
   blobs: Blobs
+  /** Canonical bytes of the run's manifest. */
+  manifest: Uint8Array
   /** How long the run trains and how often it looks at the validation data, both in optimizer steps (the manifest's `training`). */
   training: { steps: number; evaluateEvery: number }
 }

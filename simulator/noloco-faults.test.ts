@@ -3,6 +3,7 @@ import { describe, test } from 'node:test'
 import { encode } from 'cborg'
 import { HEARTBEAT_TOPIC, heartbeatMessage, partnerOf, StarlingError, viewHash } from '../protocols/index.ts'
 import { createWorld, disagreements, finish, LIMIT, eventsOf as of, type Process } from './testing/noloco.ts'
+import { RUN } from './testing/world.ts'
 
 /** Calls `meddle` after each run of the named task of a process. */
 function after(process: Process, task: string, meddle: () => void): void {
@@ -74,7 +75,7 @@ describe('rounds without an exchange say why', () => {
     }
     // At the two ends of the run the view is smaller.
     for (const { round, partner } of of(blind, 'exchange').filter(({ round }) => round > 4 && round < 36)) {
-      assert.equal(partnerOf('the-run', round, ['a', 'b', 'c'], 'b'), partner)
+      assert.equal(partnerOf(RUN, round, ['a', 'b', 'c'], 'b'), partner)
     }
     assert.deepEqual(disagreements(world), [])
     assert.notEqual(viewHash(names), viewHash(['a', 'b', 'c']))

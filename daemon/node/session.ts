@@ -80,7 +80,7 @@ export async function openSession(
     const records = folder.records('strategy')
     const strategy = definition.create(
       strategyOptions,
-      { swarm, learner, report, records, blobs, training: run.training },
+      { swarm, learner, report, records, blobs, manifest: run.bytes, training: run.training },
       found?.manifest.progress,
     )
     const fixed = {

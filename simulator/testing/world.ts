@@ -5,9 +5,11 @@ import {
   createBlobs,
   createSwarm,
   type Learner,
+  manifestBytes,
   type PeerName,
   type RecordStore,
   type RunningSwarm,
+  runId,
   StarlingError,
   type Strategy,
   type StrategyDefinition,
@@ -25,8 +27,9 @@ import {
   type QuadraticOptions,
 } from '../index.ts'
 
-/** Name of the run that every world trains. */
-export const RUN = 'the-run'
+/** Manifest of the run that every world trains, as far as a strategy sees one, and its name. */
+const MANIFEST = manifestBytes({ name: 'simulated' })
+export const RUN = runId(MANIFEST)
 
 /** What becomes of one question. */
 export type Fate = 'delivered' | 'question-lost' | 'answer-lost'
@@ -206,6 +209,7 @@ export function createWorld<Options, P extends Process>(options: WorldOptions<Op
       learner,
       blobs,
       records: mortal(records, life),
+      manifest: MANIFEST,
       training: { steps: options.steps ?? 100, evaluateEvery: options.evaluateEvery ?? 10 },
       report(event) {
         if (!life.dead) {
