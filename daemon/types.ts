@@ -15,8 +15,20 @@ export type DaemonEvent =
   | { kind: 'trainer-restarted'; step: number }
   | { kind: 'sample'; step: number; prompt: string; text: string }
   | { kind: 'stopping'; reason: string }
-  /** The run is over here: the average of the replicas that could be had, its validation loss, and how far apart they were. */
-  | { kind: 'final'; step: number; path: string; replicas: number; deviation: number; loss: number; ownLoss: number }
+  /**
+   * The run is over here: the average of the replicas that could be had, its validation loss, and how far apart they were. Where peers share one base
+   * there is one replica, and `sha256` of its parameters says whether others have the same.
+   */
+  | {
+      kind: 'final'
+      step: number
+      path: string
+      replicas: number
+      deviation: number
+      loss: number
+      ownLoss: number
+      sha256?: string
+    }
   // Of a local swarm's launcher, about the process of the peer that the line names.
   | { kind: 'process-died'; how: string; restartIn: number }
   | { kind: 'process-restarted'; restarts: number }
@@ -31,6 +43,13 @@ export type NodeEvent = (StrategyEvent | DaemonEvent) & {
   about?: PeerName
   /** Milliseconds since the epoch, on the clock of the peer it happened at. */
   time: number
+}
+
+/** A set of contributions, as who holds it reports it (strategy spsa): two with equal digests are equal. */
+export interface SetStatus {
+  contributions: number
+  authors: number
+  digest: string
 }
 
 /** GET /api/status */
@@ -52,6 +71,8 @@ export interface NodeStatus {
   round: number
   loss: number | null
   validationLoss: number | null
+  /** Where the parameters stand for a set of contributions. */
+  set?: SetStatus
   members: number
   connections: number
   listen: string[]
@@ -79,6 +100,8 @@ export interface PeerStatus {
   round: number
   loss: number | null
   validationLoss: number | null
+  /** The set of contributions that it told of last. */
+  set?: SetStatus
   bytesSent: number
   bytesReceived: number
   addresses: string[]

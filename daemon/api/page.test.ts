@@ -58,4 +58,36 @@ describe('the page', { skip, timeout: 120_000 }, () => {
       await server.close()
     }
   })
+
+  it('shows sets of contributions and who holds the same, where a run has such', async () => {
+    const node = createFakeNode()
+    const server = await serveApi({ host: '127.0.0.1', port: 0 }, { node, log: quietLog })
+    FAKE_PEERS.forEach((peer, index) => {
+      const set = {
+        contributions: 4_096 + (index === 3 ? 16 : 0),
+        authors: 4,
+        digest: (index === 3 ? 'b' : 'a').repeat(16),
+      }
+      node.emit({ kind: 'contributions', ...set, contributions: 2_048, added: 2_048 }, peer, Date.now() - 9_000)
+      node.emit({ kind: 'contributions', ...set, added: 2_048 }, peer)
+    })
+    node.emit({ kind: 'excluded', step: 12, own: false, reason: 'two bytes', about: FAKE_PEERS[2] as string })
+    const page = await openPage(server.url, { width: 390, height: 800 })
+    try {
+      await page.until('document.querySelectorAll("#peers tr").length === 4')
+      await page.until('document.querySelector("#t-exchanges").textContent === "3 of 4"')
+      assert.equal(await page.evaluate('document.querySelector("#t-disagreement").textContent'), '4,112')
+      assert.equal(await page.evaluate('document.querySelectorAll("#peers .tag.good").length'), 3)
+      assert.match(
+        String(await page.evaluate('document.querySelector("#timeline").textContent')),
+        /excluded .* from step 12/,
+      )
+      await page.until('document.querySelector("#disagreement canvas")')
+      assert.equal(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), true)
+      assert.deepEqual(page.errors, [])
+    } finally {
+      await page.close()
+      await server.close()
+    }
+  })
 })

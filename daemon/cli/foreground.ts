@@ -150,6 +150,7 @@ async function superviseByUser(
     round: last.round,
     loss: last.loss,
     validationLoss: last.validationLoss,
+    ...(last.set === undefined ? {} : { set: last.set }),
     bytesSent: last.bytesSent,
     bytesReceived: last.bytesReceived,
     dataFolder: last.dataFolder,
@@ -181,6 +182,7 @@ function drawNode(node: RunningNode, progress: Progress): void {
       step: peer.step,
       steps: node.status().steps,
       round: peer.round,
+      ...(peer.set === undefined ? {} : { contributions: peer.set.contributions }),
       loss: peer.loss,
       validationLoss: peer.validationLoss,
       note,
@@ -200,6 +202,8 @@ const WORTH: ReadonlySet<NodeEvent['kind']> = new Set([
   'checkpoint',
   'finished',
   'waiting',
+  'excluded',
+  'plan',
 ])
 
 function isWorthALine(event: NodeEvent, self: string): boolean {

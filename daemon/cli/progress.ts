@@ -13,6 +13,8 @@ export interface ProgressRow {
   step: number
   steps: number
   round: number
+  /** Contributions in its set, where the run has such: shown instead of the round. */
+  contributions?: number
   loss: number | null
   validationLoss: number | null
   /** What it does or with whom it exchanged last. */
@@ -28,7 +30,7 @@ export interface Progress {
 }
 
 const figures = (row: ProgressRow): string =>
-  `step ${String(row.step).padStart(String(row.steps).length)}/${row.steps}  loss ${formatLoss(row.loss)}  validation ${formatLoss(row.validationLoss)}  round ${row.round}`
+  `step ${String(row.step).padStart(String(row.steps).length)}/${row.steps}  loss ${formatLoss(row.loss)}  validation ${formatLoss(row.validationLoss)}  ${row.contributions === undefined ? `round ${row.round}` : `${row.contributions.toLocaleString('en')} contributions`}`
 
 /** Bars when `live`, else lines through `write`. */
 export function createProgress(live: boolean, write: (text: string) => void): Progress {

@@ -33,6 +33,8 @@ export function summarize(swarm: LocalSwarm, context: Context): Summary {
     bytesSent: peer.status?.bytesSent ?? 0,
     bytesReceived: peer.status?.bytesReceived ?? 0,
     restarts: peer.restarts,
+    ...(peer.status?.set === undefined ? {} : { set: peer.status.set }),
+    ...(peer.final?.sha256 === undefined ? {} : { sha256: peer.final.sha256 }),
     failure: peer.failure?.message,
   }))
   const merged = mergedModel(swarm)
@@ -44,6 +46,7 @@ export function summarize(swarm: LocalSwarm, context: Context): Summary {
     seconds: Math.round(seconds * 10) / 10,
     peers,
     merged,
+    ...sameBits(peers)?.json,
   }
   const rows = peers.map((peer) => [
     peer.name,
@@ -57,11 +60,13 @@ export function summarize(swarm: LocalSwarm, context: Context): Summary {
   ])
   const lines = ['', table(['peer', 'state', 'steps', 'rounds', 'validation', 'sent', 'received', ''], rows), '']
   for (const peer of peers) if (peer.failure !== undefined) lines.push(`${peer.name} failed: ${peer.failure}`)
+  const same = sameBits(peers)
+  if (same !== undefined) lines.push(...same.lines)
   if (merged !== null) {
-    const parts = [
-      `merged model: validation loss ${formatLoss(merged.validationLoss)}`,
-      `mean of ${merged.replicas} replicas`,
-    ]
+    const parts =
+      same === undefined
+        ? [`merged model: validation loss ${formatLoss(merged.validationLoss)}`, `mean of ${merged.replicas} replicas`]
+        : [`validation loss ${formatLoss(merged.validationLoss)}`]
     if (merged.replicas > 1) parts.push(`disagreement ${merged.disagreement.toPrecision(2)}`)
     lines.push(parts.join(', '), `it lies in ${relative(process.cwd(), merged.path) || '.'}`)
   }
@@ -73,6 +78,25 @@ export function summarize(swarm: LocalSwarm, context: Context): Summary {
     )
   }
   return { lines, json }
+}
+
+/**
+ * Whether the peers ended with the same parameters, to the bit; undefined where they share no base and each has its own. A peer without a final model is
+ * not counted.
+ */
+function sameBits(
+  peers: readonly { name: string; sha256?: string }[],
+): { lines: string[]; json: { sameParameters: boolean } } | undefined {
+  const ended = peers.filter((peer) => peer.sha256 !== undefined)
+  const hashes = new Set(ended.map(({ sha256 }) => sha256))
+  if (hashes.size === 0) return undefined
+  if (hashes.size === 1) {
+    const who =
+      ended.length === 1 ? `${ended[0]?.name} holds` : `all ${ended.length} peers hold the same parameters, to the bit:`
+    return { lines: [`${who} SHA-256 ${ended[0]?.sha256}`], json: { sameParameters: true } }
+  }
+  const each = ended.map(({ name, sha256 }) => `  ${name}  ${sha256}`)
+  return { lines: ['THE PEERS DO NOT HOLD THE SAME PARAMETERS; SHA-256:', ...each], json: { sameParameters: false } }
 }
 
 interface Merged {

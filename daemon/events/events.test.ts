@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import type { Clock, GossipMessage, Swarm, TopicHandler } from '../../protocols/index.ts'
 import { createEventLog, type EventLog, timeOf } from './log.ts'
 import { createNews, decodeNews, encodeNews, isPublic, NEWS_TOPIC } from './news.ts'
-import { createStepThinner } from './thinner.ts'
+import { createContributionThinner, createStepThinner } from './thinner.ts'
 
 const step = (number: number, loss = 1) =>
   ({ kind: 'step', step: number, loss, gradientNorm: 1, learningRate: 0.1, milliseconds: 2, samples: 16 }) as const
@@ -83,6 +83,35 @@ describe('step thinner', () => {
         [25, 23.5],
       ],
     )
+  })
+})
+
+describe('contribution thinner', () => {
+  const set = (contributions: number, added: number) =>
+    ({ kind: 'contributions', contributions, authors: 2, digest: '0'.repeat(16), added }) as const
+
+  it('passes on the first change at once, one a second after that, and never loses the last', (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const out: [number, number][] = []
+    const thinner = createContributionThinner(({ contributions, added }) => out.push([contributions, added]))
+    thinner.changed(set(16, 16))
+    assert.deepEqual(out, [[16, 16]])
+    for (let n = 2; n <= 10; n++) thinner.changed(set(16 * n, 16))
+    thinner.changed(set(150, -10))
+    assert.equal(out.length, 1)
+    t.mock.timers.tick(1_000)
+    assert.deepEqual(out.at(-1), [150, 134])
+    t.mock.timers.tick(5_000)
+    assert.equal(out.length, 2)
+    thinner.changed(set(166, 16))
+    thinner.changed(set(182, 16))
+    thinner.flush()
+    assert.deepEqual(out.slice(2), [
+      [166, 16],
+      [182, 16],
+    ])
+    t.mock.timers.tick(5_000)
+    assert.equal(out.length, 4)
   })
 })
 
@@ -211,5 +240,17 @@ describe('news', () => {
   it('keeps numbers that are not finite at home', () => {
     assert.equal(isPublic(step(1, Number.NaN)), false)
     assert.equal(isPublic(step(1)), true)
+  })
+
+  it('tells of sets of contributions, exclusions and how a joiner begins', () => {
+    const digest = 'a1'.repeat(8)
+    const events = [
+      { kind: 'contributions', contributions: 5, authors: 1, digest, added: -3 },
+      { kind: 'excluded', peer: 'X', step: 7, own: false, reason: 'two bytes' },
+      { kind: 'plan', choice: 'replay', contributions: 5, replaySeconds: 0.1 },
+    ] as const
+    const items = events.map((event) => ({ time: 1, event }))
+    assert.deepEqual(decodeNews(encodeNews(items)), items)
+    assert.equal(isPublic({ ...events[0], digest: '<b>' }), false)
   })
 })

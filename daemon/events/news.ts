@@ -76,6 +76,21 @@ const publicEvent = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('waiting'), for: text(200), peer: peer.optional() }),
   z.strictObject({ kind: z.literal('finished'), step: whole, round: whole }),
   z.strictObject({ kind: z.literal('rejected'), peer, what: text(64), reason: text(200) }),
+  z.strictObject({
+    kind: z.literal('contributions'),
+    contributions: whole,
+    authors: whole,
+    digest: z.string().regex(/^[0-9a-f]{16}$/),
+    added: z.number().int().min(-Number.MAX_SAFE_INTEGER).max(Number.MAX_SAFE_INTEGER),
+  }),
+  z.strictObject({ kind: z.literal('excluded'), peer, step: whole, own: z.boolean(), reason: text(200) }),
+  z.strictObject({
+    kind: z.literal('plan'),
+    choice: z.enum(['snapshot', 'replay']),
+    contributions: whole,
+    replaySeconds: real,
+    snapshotSeconds: real.optional(),
+  }),
   z.strictObject({ kind: z.literal('trainer-restarted'), step: whole }),
   z.strictObject({ kind: z.literal('sample'), step: whole, prompt: text(200), text: text(1_000) }),
 ])

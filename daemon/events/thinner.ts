@@ -2,8 +2,8 @@ import type { StrategyEvent } from '../../protocols/index.ts'
 
 type StepEvent = Extract<StrategyEvent, { kind: 'step' }>
 
-/** Milliseconds between two step events of a node: what the page can draw, and little enough to gossip. */
-const STEP_EVENT_INTERVAL = 1_000
+/** Milliseconds between two events of a kind that never stops: what the page can draw, and little enough to gossip. */
+const THINNED_INTERVAL = 1_000
 
 export interface StepThinner {
   /** Takes every step; passes on at most one a second. */
@@ -40,8 +40,48 @@ export function createStepThinner(
   return {
     step(event) {
       folded.push(event)
-      if (now() - last >= STEP_EVENT_INTERVAL || folded.length >= FOLDED_STEPS) flush()
+      if (now() - last >= THINNED_INTERVAL || folded.length >= FOLDED_STEPS) flush()
     },
     flush,
+  }
+}
+
+type ContributionsEvent = Extract<StrategyEvent, { kind: 'contributions' }>
+
+export interface ContributionThinner {
+  /** Takes every change of the set; passes on the newest at most once a second, and the last one however long nothing follows. */
+  changed(event: ContributionsEvent): void
+  /** Passes on what is left and forgets the timer. */
+  flush(): void
+}
+
+/** Folds changes of the set of contributions: what was added is summed, the rest is the last one's. */
+export function createContributionThinner(emit: (event: ContributionsEvent) => void): ContributionThinner {
+  let folded: ContributionsEvent | undefined
+  let timer: NodeJS.Timeout | undefined
+
+  const pass = (): void => {
+    if (folded === undefined) {
+      timer = undefined
+      return
+    }
+    const event = folded
+    folded = undefined
+    timer = setTimeout(pass, THINNED_INTERVAL)
+    timer.unref()
+    emit(event)
+  }
+
+  return {
+    changed(event) {
+      folded = { ...event, added: event.added + (folded?.added ?? 0) }
+      if (timer === undefined) pass()
+    },
+    flush() {
+      clearTimeout(timer)
+      timer = undefined
+      if (folded !== undefined) emit(folded)
+      folded = undefined
+    },
   }
 }

@@ -25,6 +25,8 @@ describe('metrics', () => {
     metrics.observe({ kind: 'exchange-skipped', round: 3, reason: 'partner-late' })
     metrics.observe({ kind: 'rejected', peer: 'x', what: 'tensor', reason: 'bad-tensor' })
     metrics.reject('bad-tensor')
+    metrics.observe({ kind: 'contributions', contributions: 48, authors: 3, digest: '0'.repeat(16), added: 16 })
+    metrics.observe({ kind: 'excluded', peer: 'x', step: 4, own: false, reason: 'two bytes for one step' })
     const { contentType, text } = await metrics.text()
     assert.match(contentType, /text\/plain/)
     for (const line of [
@@ -34,6 +36,9 @@ describe('metrics', () => {
       'starling_exchanges_skipped_total{reason="partner-late"} 1',
       'starling_rejects_total{reason="bad-tensor"} 2',
       'starling_traffic_bytes{purpose="ask:blob-chunk",direction="sent"} 7',
+      'starling_contributions 48',
+      'starling_authors 3',
+      'starling_excluded_total 1',
       'starling_members 4',
       'starling_connections 3',
       'starling_step_seconds_count 2',

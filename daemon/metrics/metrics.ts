@@ -87,6 +87,17 @@ export function createMetrics(sources: MetricsSources): Metrics {
     help: 'Times the trainer thread died and was started again.',
     registers,
   })
+  const contributions = new Gauge({
+    name: 'starling_contributions',
+    help: 'Contributions that the parameters stand for.',
+    registers,
+  })
+  const authors = new Gauge({ name: 'starling_authors', help: 'Peers whose contributions count.', registers })
+  const excluded = new Counter({
+    name: 'starling_excluded_total',
+    help: 'Peers excluded for two contributions to one step.',
+    registers,
+  })
   const checkpoints = new Counter({ name: 'starling_checkpoints_total', help: 'Checkpoints written.', registers })
 
   new Gauge({
@@ -171,6 +182,10 @@ export function createMetrics(sources: MetricsSources): Metrics {
         round.set(event.round)
         skipped.inc({ reason: event.reason })
       } else if (event.kind === 'rejected') rejects.inc({ reason: event.reason })
+      else if (event.kind === 'contributions') {
+        contributions.set(event.contributions)
+        authors.set(event.authors)
+      } else if (event.kind === 'excluded') excluded.inc()
       else if (event.kind === 'trainer-crashed') crashes.inc()
       else if (event.kind === 'checkpoint') checkpoints.inc()
     },

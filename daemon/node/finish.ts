@@ -1,38 +1,49 @@
-import { rename, rm } from 'node:fs/promises'
+import { rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { z } from 'zod'
 import type { Blobs, Swarm } from '../../protocols/index.ts'
 import type { Log } from '../log/index.ts'
 import type { Run } from '../run/index.ts'
-import { type DataFolder, readCheckpointManifest, readTensors, writeCheckpoint } from '../storage/index.ts'
+import {
+  type DataFolder,
+  hashParameters,
+  readCheckpointManifest,
+  readTensors,
+  writeCheckpoint,
+} from '../storage/index.ts'
 import type { DaemonEvent } from '../types.ts'
 import { averageReplicas } from './final.ts'
 import type { Session } from './session.ts'
 
+interface FinishModules {
+  swarm: Swarm
+  blobs: Blobs
+  session: Session
+  log: Log
+  emit(event: DaemonEvent): void
+  waiting(what: string): void
+}
+
 /**
- * The end of a run on this node: a last checkpoint of its own replica, and in `final/` the average of all replicas that could be had, as safetensors with
- * its `config.json`. The node goes on serving afterwards.
+ * The end of a run on this node: a last checkpoint of its own replica, and in `final/` the finished model as safetensors with its `config.json`, with what
+ * the strategy leaves beside it. The model is the average of all replicas that could be had, or this node's own where all share one base. The node goes on
+ * serving afterwards.
  */
 export async function finishRun(
   run: Run,
   folder: DataFolder,
-  modules: {
-    swarm: Swarm
-    blobs: Blobs
-    session: Session
-    log: Log
-    emit(event: DaemonEvent): void
-    waiting(what: string): void
-  },
+  modules: FinishModules,
   signal: AbortSignal,
 ): Promise<void> {
-  const { swarm, blobs, session, log, emit, waiting } = modules
-  const { learner, checkpointer, fixed } = session
-  await checkpointer.now(signal)
-  const { replicas, deviation, average, own } = await averageReplicas(
-    run.layout,
-    { swarm, blobs, learner, log, waiting },
-    signal,
-  )
+  await modules.session.checkpointer.now(signal)
+  if (run.strategy.definition.sharedBase === true) await keepOwn(run, folder, modules, signal)
+  else await keepAverage(run, folder, modules, signal)
+}
+
+async function keepAverage(run: Run, folder: DataFolder, modules: FinishModules, signal: AbortSignal): Promise<void> {
+  const { session, emit } = modules
+  const { learner } = session
+  const { replicas, deviation, average, own } = await averageReplicas(run.layout, { ...modules, learner }, signal)
   const path = folder.file('final')
   const step = learner.step()
   const earlier = await finalOf(path, run.id, step)
@@ -41,6 +52,32 @@ export async function finishRun(
     emit({ kind: 'final', step, path, ...earlier, ownLoss: own.loss })
     return
   }
+  const progress = { replicas, deviation, loss: average.loss }
+  await writeFinal(run, path, { session, progress, vector: 'gradient' }, signal)
+  emit({ kind: 'final', step, path, ...progress, ownLoss: own.loss })
+}
+
+async function keepOwn(run: Run, folder: DataFolder, modules: FinishModules, signal: AbortSignal): Promise<void> {
+  const { swarm, session, emit } = modules
+  const { learner } = session
+  const step = learner.step()
+  const { loss } = await learner.evaluate({ signal })
+  const sha256 = await hashParameters(run.layout, learner.float32('theta'), signal)
+  swarm.announce({ phase: 'finished', step }, true)
+  const path = folder.file('final')
+  const progress = { replicas: 1, deviation: 0, loss }
+  await writeFinal(run, path, { session, progress: { ...progress, sha256 }, vector: 'theta' }, signal)
+  emit({ kind: 'final', step, path, ...progress, ownLoss: loss, sha256 })
+}
+
+/** Writes `final/` beside and renames it, so that what is there is always whole. */
+async function writeFinal(
+  run: Run,
+  path: string,
+  what: { session: Session; progress: Record<string, unknown>; vector: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const { learner, strategy, fixed } = what.session
   const fresh = `${path}.new`
   await rm(fresh, { recursive: true, force: true })
   await writeCheckpoint(
@@ -48,15 +85,16 @@ export async function finishRun(
     {
       ...fixed,
       layout: run.layout,
-      step,
-      progress: { replicas, deviation, loss: average.loss },
-      vectors: { theta: { type: 'float32', data: learner.bytes('gradient') } },
+      step: learner.step(),
+      progress: what.progress,
+      vectors: { theta: { type: 'float32', data: learner.bytes(what.vector) } },
     },
     signal,
   )
+  for (const [name, bytes] of Object.entries((await strategy.artifacts?.()) ?? {}))
+    await writeFile(join(fresh, name), bytes)
   await rm(path, { recursive: true, force: true })
   await rename(fresh, path)
-  emit({ kind: 'final', step, path, replicas, deviation, loss: average.loss, ownLoss: own.loss })
 }
 
 const finalProgress = z.object({ replicas: z.number().int().min(1), deviation: z.number(), loss: z.number() })

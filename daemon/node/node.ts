@@ -20,7 +20,7 @@ import { Parts, within } from './parts.ts'
 import { Reporter } from './reporter.ts'
 import { createSampler } from './sampler.ts'
 import { openSession, type Session } from './session.ts'
-import { createProgress, peersOf, type StateModules, statusOf } from './state.ts'
+import { createProgress, followSets, peersOf, type StateModules, statusOf } from './state.ts'
 
 /** What a node needs from the process it runs in. */
 export interface NodeContext {
@@ -135,7 +135,9 @@ class Node implements RunningNode {
       connections: () => network.connected().length,
     })
     parts.add('metrics', () => metrics.stop())
-    const state = { run, network, swarm, metrics, progress, options, folder: folder.path, startedAt: this.#startedAt }
+    const sets = followSets(events)
+    const { path } = folder
+    const state = { run, network, swarm, metrics, progress, sets, options, folder: path, startedAt: this.#startedAt }
     this.#known = { state, events }
     const reporter = new Reporter({ network, swarm, events, metrics, progress, log })
     network.onEvent((event) => reporter.network(event))
@@ -144,6 +146,7 @@ class Node implements RunningNode {
     const news = createNews({ swarm, log: events })
     reporter.gossip(news)
     parts.add('news', () => news.stop())
+    parts.add('reporter', () => reporter.stop())
 
     const api = await serveApi({ ...options.api, dataFolder: folder.path }, { node: this, log: log.child('api') })
     parts.add('api', () => api.close())

@@ -1,6 +1,12 @@
 /** The one way for anything that happens at this node: into log, metrics and heartbeat, to the page, and by gossip to the others. */
 import { type MemberChange, RateLimit, type StrategyEvent, type Swarm } from '../../protocols/index.ts'
-import { createStepThinner, type EventLog, type News, type OwnEvent } from '../events/index.ts'
+import {
+  createContributionThinner,
+  createStepThinner,
+  type EventLog,
+  type News,
+  type OwnEvent,
+} from '../events/index.ts'
 import type { Log } from '../log/index.ts'
 import type { Metrics } from '../metrics/index.ts'
 import type { Network, NetworkEvent } from '../network/index.ts'
@@ -10,7 +16,7 @@ import { advance, announcement, type Progress } from './state.ts'
 const REJECT_EVENTS = { rate: 0.5, burst: 20, keys: 256 }
 
 /** Events so frequent that their lines are for those who look for a fault. */
-const FREQUENT: readonly OwnEvent['kind'][] = ['step', 'sample', 'exchange', 'exchange-skipped']
+const FREQUENT: readonly OwnEvent['kind'][] = ['step', 'sample', 'exchange', 'exchange-skipped', 'contributions']
 
 export interface ReporterModules {
   network: Network
@@ -24,6 +30,7 @@ export interface ReporterModules {
 export class Reporter {
   readonly #modules: ReporterModules
   readonly #thinner = createStepThinner((event) => this.emit(event))
+  readonly #changes = createContributionThinner((event) => this.emit(event))
   readonly #rejects = new RateLimit(REJECT_EVENTS)
   #news: News | undefined
 
@@ -48,7 +55,7 @@ export class Reporter {
     this.#write(event)
   }
 
-  /** The strategy's reports: of its many steps, one event a second. */
+  /** The strategy's reports: of its many steps and changes of its set, one event a second. */
   report(event: StrategyEvent): void {
     if (event.kind === 'step') {
       this.#modules.metrics.observe(event)
@@ -56,8 +63,20 @@ export class Reporter {
       this.#thinner.step(event)
       return
     }
-    if (event.kind === 'finished') this.#thinner.flush()
+    if (event.kind === 'contributions') {
+      this.#changes.changed(event)
+      return
+    }
+    if (event.kind === 'finished') {
+      this.#thinner.flush()
+      this.#changes.flush()
+    }
     this.emit(event)
+  }
+
+  /** Tells what is left. */
+  stop(): void {
+    this.#changes.flush()
   }
 
   /** This node waits for something; said once until it waits for something else. */

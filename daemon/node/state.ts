@@ -1,10 +1,10 @@
 import { createRequire } from 'node:module'
-import { formatLink, type MemberStatus, type Swarm } from '../../protocols/index.ts'
-import type { OwnEvent } from '../events/index.ts'
+import { formatLink, type MemberStatus, type PeerName, type Swarm } from '../../protocols/index.ts'
+import type { EventLog, OwnEvent } from '../events/index.ts'
 import type { Metrics } from '../metrics/index.ts'
 import type { Network } from '../network/index.ts'
 import type { Run } from '../run/index.ts'
-import type { NodeOptions, NodeStatus, PeerStatus } from '../types.ts'
+import type { NodeOptions, NodeStatus, PeerStatus, SetStatus } from '../types.ts'
 import { bestFirst } from './network.ts'
 
 /** Version of this program. */
@@ -18,6 +18,7 @@ export interface Progress {
   loss: number | null
   validationLoss: number | null
   engine: { name: string; why: string }
+  set?: SetStatus
 }
 
 export function createProgress(): Progress {
@@ -47,6 +48,24 @@ export function advance(progress: Progress, event: OwnEvent): void {
   } else if (event.kind === 'exchange' || event.kind === 'exchange-skipped') progress.round = event.round
   else if (event.kind === 'joined' || event.kind === 'finished') set(event.step, event.round)
   else if (event.kind === 'resumed') set(event.step)
+  else if (event.kind === 'contributions') progress.set = setOf(event)
+}
+
+const setOf = ({ contributions, authors, digest }: SetStatus): SetStatus => ({ contributions, authors, digest })
+
+/** Peers whose sets are remembered; the one that told of its own longest ago makes room. */
+const MAX_SETS = 1_024
+
+/** The sets of contributions that the peers told of last, kept up to date by their events. */
+export function followSets(events: EventLog): ReadonlyMap<PeerName, SetStatus> {
+  const sets = new Map<PeerName, SetStatus>() // at most MAX_SETS
+  events.listen((event) => {
+    if (event.kind !== 'contributions') return
+    sets.delete(event.peer)
+    sets.set(event.peer, setOf(event))
+    if (sets.size > MAX_SETS) sets.delete(sets.keys().next().value as PeerName)
+  })
+  return sets
 }
 
 /** What the heartbeats say of this node; numbers that are not finite stay out of them. */
@@ -64,6 +83,7 @@ export interface StateModules {
   swarm: Swarm
   metrics: Metrics
   progress: Progress
+  sets: ReadonlyMap<PeerName, SetStatus>
   options: NodeOptions
   folder: string
   startedAt: number
@@ -111,10 +131,14 @@ export function statusOf({
   }
 }
 
-export function peersOf({ network, swarm, progress }: StateModules): PeerStatus[] {
+export function peersOf({ network, swarm, progress, sets }: StateModules): PeerStatus[] {
   const now = swarm.clock.now()
   const connected = new Set(network.connected())
   const { wire } = network.counters()
+  const told = (peer: PeerName): { set?: SetStatus } => {
+    const set = sets.get(peer)
+    return set === undefined ? {} : { set }
+  }
   const self: PeerStatus = {
     peer: network.self,
     self: true,
@@ -125,6 +149,7 @@ export function peersOf({ network, swarm, progress }: StateModules): PeerStatus[
     round: progress.round,
     loss: progress.loss,
     validationLoss: progress.validationLoss,
+    ...told(network.self),
     bytesSent: wire.sent,
     bytesReceived: wire.received,
     addresses: network.addresses(),
@@ -140,6 +165,7 @@ export function peersOf({ network, swarm, progress }: StateModules): PeerStatus[
       round: status.round,
       loss: status.loss ?? null,
       validationLoss: status.validationLoss ?? null,
+      ...told(peer),
       bytesSent: status.bytesSent,
       bytesReceived: status.bytesReceived,
       addresses: network.addressesOf(peer),

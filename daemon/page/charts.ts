@@ -1,5 +1,5 @@
 /** Loss and disagreement, drawn with uPlot. */
-import { formatDuration, type PeerView, type RunView } from '../view/index.ts'
+import { type Curve, formatDuration, type PeerView, type RunView } from '../view/index.ts'
 import { colour, styleValue } from './dom.ts'
 import uPlot from './uPlot.esm.js'
 
@@ -126,26 +126,28 @@ export interface Charts {
   draw(view: RunView, options: { axis: Axis; curves: Curves; name: (peer: string) => string }): void
 }
 
-/** Makes both charts. */
-export function createCharts(lossHost: HTMLElement, disagreementHost: HTMLElement): Charts {
+/** Makes both charts; the second one shows how far replicas are apart, or how large the peers' sets of contributions are. */
+export function createCharts(lossHost: HTMLElement, secondHost: HTMLElement): Charts {
   const whole = (value: number): string => value.toLocaleString('en')
   const loss = new Chart(lossHost, whole, 3)
-  const disagreement = new Chart(disagreementHost, (round) => `${round}`, 6)
+  const second = new Chart(secondHost, (round) => `${round}`, 6)
   return {
     draw(view, { axis, curves, name }) {
       const lines: Line[] = []
       for (const peer of view.peers.values()) lines.push(...lossLines(peer, view.start, axis, curves, name))
       loss.draw(lines, axis)
+      const sets = view.holdsSets
+      const curveOf = (peer: PeerView): Curve => (sets ? peer.contributions : peer.disagreement)
       const spread = [...view.peers.values()]
-        .filter((peer) => peer.disagreement.length > 0)
+        .filter((peer) => curveOf(peer).length > 0)
         .map((peer) => ({
           label: name(peer.peer),
           colour: colour(peer.index),
           width: 1.6,
-          points: peer.disagreement.sorted('steps'),
-          dots: true,
+          points: curveOf(peer).sorted(sets ? 'seconds' : 'steps', view.start),
+          dots: !sets,
         }))
-      disagreement.draw(spread, 'rounds')
+      second.draw(spread, sets ? 'seconds' : 'rounds')
     },
   }
 }

@@ -38,6 +38,7 @@ function peerRow(peer: PeerView, view: RunView, name: Name, now: number, most: n
     peer.partner === undefined
       ? '–'
       : `${name(peer.partner.peer)}, ${formatDuration((now - peer.partner.time) / 1000)} ago`
+  const round = view.holdsSets ? (peer.set?.contributions ?? 0) : (status?.round ?? peer.partner?.round ?? 0)
   const heard =
     status === undefined
       ? '–'
@@ -53,14 +54,22 @@ function peerRow(peer: PeerView, view: RunView, name: Name, now: number, most: n
     make('td', {}, dot(peer.index), name(peer.peer), self ? ' (this node)' : ''),
     make('td', {}, make('span', { class: `tag ${tone}` }, phase)),
     cell((status?.step ?? peer.train.x.at(-1) ?? 0).toLocaleString('en')),
-    cell(String(status?.round ?? peer.partner?.round ?? 0)),
+    cell(round.toLocaleString('en')),
     cell(formatLoss(peer.train.last ?? status?.loss)),
     cell(formatLoss(peer.validation.last ?? status?.validationLoss)),
-    cell(partner, false),
+    view.holdsSets ? setCell(peer, view) : cell(partner, false),
     bytesCell(status?.bytesSent, most, peer.index),
     bytesCell(status?.bytesReceived, most, peer.index),
     cell(heard),
   )
+}
+
+/** The beginning of the digest of a peer's set, and who holds the same. */
+function setCell({ set }: PeerView, view: RunView): HTMLElement {
+  if (set === undefined) return make('td', {}, '–')
+  const holders = view.holdersOf(set)
+  const same = holders > 1 ? make('span', { class: 'tag good' }, `as ${holders - 1} more`) : ''
+  return make('td', {}, make('code', {}, set.digest.slice(0, 8)), ' ', same)
 }
 
 function bytesCell(bytes: number | undefined, most: number, index: number): HTMLElement {

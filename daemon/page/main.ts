@@ -1,5 +1,5 @@
 /** The page: the typed event stream, folded into a RunView, drawn at most twice a second. */
-import { formatBytes, formatDuration, formatLoss, RunView, shortName } from '../view/index.ts'
+import { formatBytes, formatDuration, formatLoss, type PeerView, RunView, shortName } from '../view/index.ts'
 import { type Axis, type Curves, createCharts } from './charts.ts'
 import { byId, dot, make, onSwitch, setText } from './dom.ts'
 import { follow } from './feed.ts'
@@ -64,14 +64,37 @@ function drawTiles(): void {
   )
   setText(byId('t-peers'), String(peers.length - down))
   setText(byId('t-down'), down > 0 ? `, ${down} silent` : '')
+  setText(byId('t-bytes'), formatBytes(sent))
+  if (view.holdsSets) {
+    drawSets(peers, sent)
+    return
+  }
   setText(byId('t-disagreement'), view.disagreement === undefined ? '–' : view.disagreement.toPrecision(2))
   setText(byId('t-exchanges'), Math.round(view.exchangesDone / 2).toLocaleString('en'))
   setText(byId('t-skipped'), skipped > 0 ? `· ${skipped} skipped` : '')
-  setText(byId('t-bytes'), formatBytes(sent))
   setText(
     byId('t-rate'),
     view.exchangesDone > 0 ? `· ${formatBytes(view.exchangeBytes / view.exchangesDone)} each time` : '',
   )
+}
+
+/** What takes the place of exchanges and disagreement where the parameters stand for sets of contributions. */
+function drawSets(peers: readonly PeerView[], sent: number): void {
+  const sets = peers.map(({ set }) => set).filter((set) => set !== undefined)
+  const most = Math.max(0, ...sets.map(({ contributions }) => contributions))
+  const holders = Math.max(0, ...sets.map((set) => view.holdersOf(set)))
+  setText(byId('l-disagreement'), 'contributions applied')
+  setText(byId('t-disagreement'), most.toLocaleString('en'))
+  setText(byId('l-exchanges'), 'peers hold the same set')
+  setText(byId('t-exchanges'), `${holders} of ${sets.length}`)
+  setText(byId('t-skipped'), '')
+  setText(byId('t-rate'), most > 0 ? `· ${formatBytes(sent / most)} a contribution` : '')
+  setText(byId('spread-title'), 'Contributions')
+  setText(byId('spread-note'), 'in the set of each peer, over time')
+  setText(byId('reasons-title'), 'Refused')
+  setText(byId('h-round'), 'contributions')
+  setText(byId('h-partner'), 'set')
+  byId('ring-talk').hidden = true
 }
 
 function drawLegend(): void {

@@ -3,7 +3,7 @@ import { Gauge, Registry } from 'prom-client'
 import { formatLink, parseLink, StarlingError } from '../../protocols/index.ts'
 import { type ApiNode, callApi } from '../api/index.ts'
 import type { EventLog } from '../events/index.ts'
-import type { NodeStatus, PeerStatus } from '../types.ts'
+import type { NodeStatus, PeerStatus, SetStatus } from '../types.ts'
 import type { SwarmPeer } from './peer.ts'
 
 export interface AsNodeOptions {
@@ -63,6 +63,7 @@ function statusOf(options: AsNodeOptions, peers: readonly SwarmPeer[], first: Sw
     phase,
     step: most(({ step }) => step),
     round: most(({ round }) => round),
+    ...largest(peers),
     members: rowsOf(peers, first).length,
     bytesSent: sum(({ bytesSent }) => bytesSent),
     bytesReceived: sum(({ bytesReceived }) => bytesReceived),
@@ -76,6 +77,13 @@ function statusOf(options: AsNodeOptions, peers: readonly SwarmPeer[], first: Sw
     pid: process.pid,
     dataFolder: options.folder,
   }
+}
+
+/** The set of the peer that holds most. */
+function largest(peers: readonly SwarmPeer[]): { set?: SetStatus } {
+  const sets = peers.flatMap(({ status }) => (status?.set === undefined ? [] : [status.set]))
+  const [set] = sets.sort((a, b) => b.contributions - a.contributions)
+  return set === undefined ? {} : { set }
 }
 
 const NOTHING_YET: NodeStatus = {

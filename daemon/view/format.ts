@@ -1,5 +1,5 @@
 /** Words and figures for people, the same on the page and in the terminal. */
-import type { NodeEvent } from '../types.ts'
+import type { NodeEvent, SetStatus } from '../types.ts'
 
 /** A peer id as people see it: the tail, because all Ed25519 peer ids begin alike. */
 export function shortName(peer: string): string {
@@ -40,6 +40,12 @@ export function formatDuration(seconds: number): string {
 /** A loss with three decimals, or a dash while there is none. */
 export function formatLoss(loss: number | null | undefined): string {
   return loss === null || loss === undefined || !Number.isFinite(loss) ? '–' : loss.toFixed(3)
+}
+
+/** A set of contributions in words, with the beginning of its digest: equal sets read the same. */
+export function describeSet({ contributions, authors, digest }: SetStatus): string {
+  const count = (what: number, one: string): string => `${what.toLocaleString('en')} ${one}${what === 1 ? '' : 's'}`
+  return `${count(contributions, 'contribution')} of ${count(authors, 'author')}, ${digest.slice(0, 8)}`
 }
 
 const SKIPPED: Record<string, string> = {
@@ -102,7 +108,24 @@ export function describeEvent(event: NodeEvent, name: (peer: string) => string =
       return `finished at step ${event.step}, round ${event.round}`
     case 'rejected':
       return `refused ${event.what}${event.about === undefined ? '' : ` of ${name(event.about)}`}: ${event.reason}`
+    case 'contributions':
+      return `holds ${describeSet(event)}`
+    case 'excluded': {
+      const whom = event.own ? 'itself' : name(event.about ?? event.peer)
+      return `excluded ${whom} from step ${event.step} on: ${event.reason}`
+    }
+    case 'plan': {
+      const replay = `${event.contributions.toLocaleString('en')} contributions (about ${formatDuration(event.replaySeconds)})`
+      const { snapshotSeconds: seconds } = event
+      if (seconds === undefined) return `replays ${replay}`
+      const snapshot = `a snapshot (about ${formatDuration(seconds)})`
+      return event.choice === 'replay'
+        ? `replays ${replay} instead of taking ${snapshot}`
+        : `takes ${snapshot} instead of replaying ${replay}`
+    }
     case 'final': {
+      if (event.sha256 !== undefined)
+        return `ended with parameters ${event.sha256.slice(0, 12)}: validation loss ${formatLoss(event.loss)}`
       const spread = event.replicas > 1 ? `, which were ${event.deviation.toPrecision(2)} apart` : ''
       return `merged ${event.replicas} replicas${spread}: validation loss ${formatLoss(event.loss)}, its own ${formatLoss(event.ownLoss)}`
     }

@@ -1,5 +1,5 @@
 /** A run as it can be drawn, folded from the typed event stream. Runs in the browser and in the tests: nothing of the machine in here. */
-import type { NodeEvent, NodeStatus, PeerStatus } from '../types.ts'
+import type { NodeEvent, NodeStatus, PeerStatus, SetStatus } from '../types.ts'
 import { Curve } from './curve.ts'
 
 /** What is known of one peer. */
@@ -12,6 +12,10 @@ export interface PeerView {
   validation: Curve
   /** Against the round. */
   disagreement: Curve
+  /** Size of its set of contributions, where the run has such; against time. */
+  contributions: Curve
+  /** The set that it told of last. */
+  set?: SetStatus
   /** Last of what it said of itself. */
   status?: PeerStatus
   lastEvent?: { kind: NodeEvent['kind']; time: number }
@@ -63,6 +67,8 @@ const TONES: Partial<Record<NodeEvent['kind'], TimelineEntry['tone']>> = {
   finished: 'good',
   final: 'good',
   rejected: 'warn',
+  excluded: 'warn',
+  plan: 'plain',
 }
 
 export class RunView {
@@ -95,6 +101,17 @@ export class RunView {
     return last.length === 0 ? undefined : last.reduce((sum, value) => sum + value, 0) / last.length
   }
 
+  /** Whether the parameters of this run stand for sets of contributions. */
+  get holdsSets(): boolean {
+    return [...this.peers.values()].some(({ set }) => set !== undefined)
+  }
+
+  /** Peers whose last word was of the same set as this one's, itself included; 0 while it told of none. */
+  holdersOf(set: SetStatus | undefined): number {
+    if (set === undefined) return 0
+    return [...this.peers.values()].filter((peer) => peer.set?.digest === set.digest).length
+  }
+
   /** What the node says of itself and of those it knows. */
   observe(status: NodeStatus, peers: readonly PeerStatus[]): void {
     this.version += 1
@@ -104,6 +121,7 @@ export class RunView {
       const view = this.peer(row.peer)
       if (view === undefined) continue
       view.status = row
+      if (row.set !== undefined && view.set === undefined) view.set = row.set
       if (row.silentFor < 5_000 && row.phase !== 'gone') view.down = false
       if (self !== undefined && row.peer !== self && !row.connected) this.links.delete(pairOf(self, row.peer))
       if (self !== undefined && row.peer !== self && row.connected) this.links.add(pairOf(self, row.peer))
@@ -134,6 +152,10 @@ export class RunView {
       }
       case 'evaluation':
         view.validation.add(event.step, event.time, event.loss)
+        return
+      case 'contributions':
+        view.set = event
+        view.contributions.add(event.contributions, event.time, event.contributions)
         return
       case 'exchange':
         this.exchange(event, view)
@@ -198,6 +220,7 @@ export class RunView {
       train: new Curve(),
       validation: new Curve(600),
       disagreement: new Curve(600),
+      contributions: new Curve(600),
       down: false,
     }
     this.peers.set(peer, view)

@@ -56,6 +56,29 @@ describe('a curve', () => {
 })
 
 describe('the view of a run', () => {
+  it('says who holds the same set of contributions', () => {
+    const view = new RunView()
+    const set = (contributions: number, digest: string) => ({
+      kind: 'contributions',
+      contributions,
+      authors: 2,
+      digest,
+      added: 1,
+    })
+    assert.equal(view.holdsSets, false)
+    view.apply(at('a', 1_000, set(10, 'aaaa')))
+    view.apply(at('b', 1_000, set(10, 'aaaa')))
+    view.apply(at('c', 1_000, set(10, 'cccc')))
+    view.apply(at('d', 1_000, { kind: 'step', step: 1, loss: 1 }))
+    assert.equal(view.holdsSets, true)
+    const holders = ['a', 'b', 'c', 'd'].map((peer) => view.holdersOf(view.peers.get(peer)?.set))
+    assert.deepEqual(holders, [2, 2, 1, 0])
+    view.apply(at('a', 3_000, set(12, 'cccc')))
+    assert.equal(view.holdersOf(view.peers.get('c')?.set), 2)
+    const curve = view.peers.get('a')?.contributions.sorted('seconds', view.start)
+    assert.deepEqual(curve, { x: [0, 2], y: [10, 12] })
+  })
+
   it('keeps an exchange that both sides report once, and counts both sides', () => {
     const view = new RunView()
     view.apply(at('a', 1, exchange(1, 'b')))
@@ -123,6 +146,21 @@ describe('the sentence of an event', () => {
     const rejected = { kind: 'rejected', what: 'tensor', reason: 'not finite' }
     assert.equal(described({ ...rejected, about: 'b' }), 'refused tensor of b: not finite')
     assert.equal(described(rejected), 'refused tensor: not finite')
+    const excluded = { kind: 'excluded', step: 7, own: false, reason: 'two bytes' }
+    assert.equal(described({ ...excluded, about: 'b' }), 'excluded b from step 7 on: two bytes')
+  })
+
+  it('says what a joiner expects and what it chose', () => {
+    const plan = { kind: 'plan', contributions: 12_000, replaySeconds: 75 }
+    assert.equal(
+      described({ ...plan, choice: 'snapshot', snapshotSeconds: 3 }),
+      'takes a snapshot (about 3 s) instead of replaying 12,000 contributions (about 1 min 15 s)',
+    )
+    assert.equal(described({ ...plan, choice: 'replay' }), 'replays 12,000 contributions (about 1 min 15 s)')
+    assert.equal(
+      described({ ...plan, choice: 'replay', snapshotSeconds: 90 }),
+      'replays 12,000 contributions (about 1 min 15 s) instead of taking a snapshot (about 1 min 30 s)',
+    )
   })
 })
 

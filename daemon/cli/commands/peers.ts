@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { callApi } from '../../api/index.ts'
 import type { PeerStatus } from '../../types.ts'
-import { formatBytes, formatDuration, formatLoss, shortName } from '../../view/index.ts'
+import { describeSet, formatBytes, formatDuration, formatLoss, shortName } from '../../view/index.ts'
 import { createOutput, plain, table } from '../output.ts'
 import { locate, type PlaceFlags, placeOptions } from '../place.ts'
 
@@ -14,6 +14,7 @@ export function peers(): Command {
     const list = await callApi<PeerStatus[]>(locate(flags), 'GET', 'api/peers')
     for (const peer of list) output.record({ kind: 'peer', ...peer })
     output.summary({ peers: list.length, connected: list.filter((peer) => peer.connected).length })
+    const sets = list.some((peer) => peer.set !== undefined)
     const rows = list.map((peer) => [
       plain(peer.name ?? shortName(peer.peer)) + (peer.self ? ' (this node)' : ''),
       peer.phase,
@@ -21,12 +22,14 @@ export function peers(): Command {
       peer.round,
       formatLoss(peer.loss),
       formatLoss(peer.validationLoss),
+      ...(sets ? [peer.set === undefined ? '–' : describeSet(peer.set)] : []),
       formatBytes(peer.bytesSent),
       formatBytes(peer.bytesReceived),
       peer.self
         ? ''
         : `${peer.connected ? 'connected' : 'not connected'}, heard ${formatDuration(peer.silentFor / 1000)} ago`,
     ])
-    output.line(table(['peer', 'phase', 'step', 'round', 'loss', 'validation', 'sent', 'received', ''], rows))
+    const set = sets ? ['set'] : []
+    output.line(table(['peer', 'phase', 'step', 'round', 'loss', 'validation', ...set, 'sent', 'received', ''], rows))
   })
 }

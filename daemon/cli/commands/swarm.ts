@@ -137,7 +137,7 @@ export function swarm(report: (code: number) => void): Command {
             `Go on with: ${programName()} swarm --resume${flags.dataFolder === undefined ? '' : ` --data-folder ${flags.dataFolder}`}`,
           )
         output.summary(summary.json)
-        if (swarm.peers.some(({ state }) => state === 'failed')) report(FAILED)
+        if (swarm.peers.some(({ state }) => state === 'failed') || summary.json.sameParameters === false) report(FAILED)
       } catch (error) {
         await running?.close()
         folder.discard()
@@ -288,6 +288,7 @@ async function watch(
         step: status?.step ?? 0,
         steps: context.steps,
         round: status?.round ?? 0,
+        ...(status?.set === undefined ? {} : { contributions: status.set.contributions }),
         loss: status?.loss ?? null,
         validationLoss: status?.validationLoss ?? null,
         note,
@@ -324,9 +325,16 @@ async function watch(
 function note(event: NodeEvent, swarm: LocalSwarm, progress: Progress, name: (peer: string) => string): void {
   const guest = swarm.nameOf(event.peer) === undefined
   const worth =
-    ['process-died', 'process-restarted', 'trainer-crashed', 'trainer-restarted', 'rejected', 'resumed'].includes(
-      event.kind,
-    ) ||
+    [
+      'process-died',
+      'process-restarted',
+      'trainer-crashed',
+      'trainer-restarted',
+      'rejected',
+      'resumed',
+      'excluded',
+      'plan',
+    ].includes(event.kind) ||
     (event.kind === 'joined' && (guest || event.step > 0))
   // One peer's texts are enough, and before the first step there is nothing to read.
   const text = event.kind === 'sample' && event.step > 0 && swarm.peers[0]?.ready?.peer === event.peer
