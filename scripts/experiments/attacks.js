@@ -1,0 +1,152 @@
+#!/usr/bin/env node
+/**
+ * Which mixing rule survives which attack? Thirteen peers, three of them hostile and all-knowing, train a small network (32-64-10, ReLU) on ten
+ * classes of Gaussian clusters, Dirichlet shards, one local step with momentum a round, all-to-all: the setting of MoNNA (arXiv 2209.10931).
+ * Figures are mean accuracies of the honest peers on common validation data. Prints Markdown tables; `--out` keeps all figures as JSON.
+ *
+ *   npm run build && node scripts/experiments/attacks.js [--seeds 1,2,3] [--steps 400] [--tables rules,momentum,skew,number] [--out FILE]
+ */
+import { writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { attacks, mixing, seededRandom } from '../../dist/protocols/index.js'
+import { everybody, mlpSymmetries, randomPulls, trainInRounds } from '../../dist/simulator/testing/gossip-rounds.js'
+import { markdown, mean, share } from './table.js'
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: 'string', default: '1,2,3' },
+    steps: { type: 'string', default: '400' },
+    tables: { type: 'string', default: 'rules,momentum,skew,number' },
+    out: { type: 'string' },
+  },
+})
+const seeds = values.seeds.split(',').map(Number)
+const PEERS = 13
+
+const mixes = (make) => (kernels) => {
+  const options = make()
+  return (own, messages, scratch) => mixing.mix(kernels, own, messages, options, scratch)
+}
+
+/** Options of the rounds for each row, given how many liars the rule is told to expect. */
+const rules = {
+  'mean, no guards': () => ({ mixer: mixes(() => ({ rule: mixing.mean, guards: mixing.NO_GUARDS })) }),
+  mean: () => ({ mixer: mixes(() => ({ rule: mixing.mean })) }),
+  clipped: (faulty) => ({ mixer: mixes(() => ({ rule: mixing.clipped({ faulty }) })) }),
+  nearest: (faulty) => ({ mixer: mixes(() => ({ rule: mixing.nearest(faulty) })) }),
+  'nearest of recent': (faulty) => ({
+    mixer: mixes(() => ({ rule: mixing.nearestOfRecent(new mixing.RecentDistances(), faulty / (PEERS - 1)) })),
+  }),
+  'nearest, 8 pulled': (faulty, seed) => ({
+    topology: randomPulls(PEERS, 8, seed),
+    mixer: mixes(() => ({
+      rule: mixing.nearest(mixing.faultyAmong(8, { peers: PEERS - 1, faulty, risk: 0.05 })),
+    })),
+  }),
+  'nearest, 4 fragments': (faulty) => ({ fragments: 4, mixer: mixes(() => ({ rule: mixing.nearest(faulty) })) }),
+}
+
+/** Mean over the seeds for one cell; `faulty` liars, of which the rule expects `expected`. */
+function cell(rule, attack, { faulty = 3, expected = faulty, ...more } = {}) {
+  const runs = seeds.map((seed) => {
+    const result = trainInRounds({
+      seed,
+      honest: PEERS - faulty,
+      faulty,
+      widths: [32, 64, 10],
+      alpha: 1,
+      rounds: Number(values.steps),
+      localSteps: 1,
+      batch: 32,
+      learningRate: 0.15,
+      momentum: 0.9,
+      topology: everybody(PEERS),
+      ...rules[rule](expected, seed),
+      ...more,
+      ...(attack === 'none'
+        ? {}
+        : {
+            attack: (model, peer) =>
+              attacks.createAttack(attack, {
+                // Liars that rotate do it alike, or they would not stand together.
+                random: seededRandom('attack', seed, attack.startsWith('rotation') ? 0 : peer),
+                symmetries: mlpSymmetries(model),
+              }),
+          }),
+    })
+    const standing = result.standings.at(-1)
+    return {
+      seed,
+      accuracy: standing?.accuracy ?? Number.NaN,
+      worst: Math.min(...(standing?.locals ?? []).map(({ accuracy }) => accuracy)),
+      refused: result.refused,
+      diverged: result.diverged,
+    }
+  })
+  const accuracy = mean(runs.map((run) => run.accuracy))
+  console.error(`${rule}; ${attack}; ${JSON.stringify({ faulty, ...more })}: ${share(accuracy)}`)
+  return { rule, attack, faulty, expected, ...more, accuracy, runs }
+}
+
+const text = ({ accuracy, runs }) =>
+  runs.some(({ diverged }) => diverged !== undefined) ? 'diverged' : share(accuracy)
+
+/** A table of rules by columns, each column being an attack and what is different for it. */
+function table(title, names, columns, head = (column) => column.attack) {
+  const cells = names.map((rule) => columns.map((column) => cell(rule, column.attack, column.more)))
+  console.log(`\n${title}\n`)
+  console.log(
+    markdown(
+      ['rule', ...columns.map(head)],
+      names.map((rule, i) => [rule, ...cells[i].map(text)]),
+    ),
+  )
+  return { title, cells: cells.flat() }
+}
+
+const all = ['none', 'sign-flip', 'inner-product', 'inner-product:10', 'alie', 'alie:1.5', 'noise', 'nan', 'huge-norm']
+  .concat('stale-replay', 'rotation', 'free-rider')
+  .map((attack) => ({ attack }))
+const few = ['none', 'sign-flip', 'alie:1.5', 'noise', 'stale-replay'].map((attack) => ({ attack }))
+
+const makers = {
+  rules: () => table('Three of thirteen are hostile, worker momentum 0.9.', Object.keys(rules), all),
+  momentum: () =>
+    table(
+      'The same without worker momentum.',
+      ['mean', 'clipped', 'nearest'],
+      few.map(({ attack }) => ({ attack, more: { momentum: 0 } })),
+    ),
+  skew: () =>
+    table(
+      'The same with strongly skewed data (Dirichlet 0.1).',
+      ['mean', 'clipped', 'nearest'],
+      few.map(({ attack }) => ({ attack, more: { alpha: 0.1 } })),
+    ),
+  number: () =>
+    table(
+      'How many liars: each rule is told the true number, except in the last column, where five lie and it expects three.',
+      ['mean', 'clipped', 'nearest'],
+      ['noise', 'stale-replay'].flatMap((attack) =>
+        [[1], [3], [5], [5, 3]].map(([faulty, expected]) => ({
+          attack,
+          more: { faulty, expected: expected ?? faulty },
+        })),
+      ),
+      ({ attack, more }) =>
+        `${attack} ${more.faulty}${more.expected === more.faulty ? '' : ` (expects ${more.expected})`}`,
+    ),
+}
+
+const chosen = values.tables.split(',')
+const unknown = chosen.find((name) => !Object.hasOwn(makers, name))
+if (unknown !== undefined) {
+  console.error(`tables: '${unknown}' is none of ${Object.keys(makers).join(', ')}`)
+  process.exit(2)
+}
+const started = performance.now()
+const tables = chosen.map((name) => makers[name]())
+const seconds = Math.round((performance.now() - started) / 1000)
+console.log(`\nSeeds ${seeds.join(', ')}; ${values.steps} steps; ${seconds} s.`)
+if (values.out !== undefined)
+  writeFileSync(values.out, `${JSON.stringify({ seeds, steps: Number(values.steps), seconds, tables }, null, 1)}\n`)

@@ -1,0 +1,157 @@
+/** A multilayer perceptron in plain typed arrays: small enough to train dozens of peers inside a test. */
+import { type PlacedTensor, type Random, seededRandom } from '../../protocols/index.ts'
+import { normal, type Samples } from './clusters.ts'
+
+/** How good a model is on some samples. */
+export interface Fit {
+  /** Mean cross-entropy, nats. */
+  loss: number
+  /** Share of samples whose label has the largest logit. */
+  accuracy: number
+}
+
+/** A network of widths such as [32, 64, 10]: ReLU between its layers, softmax and cross-entropy at the end. */
+export class Mlp {
+  readonly widths: readonly number[]
+  /** '0.weight' [in, out], '0.bias' [out], '1.weight', ... without gaps. */
+  readonly tensors: readonly PlacedTensor[]
+  readonly size: number
+  /** Activations and their gradients of one sample, by layer. */
+  readonly #values: Float32Array[]
+  readonly #errors: Float32Array[]
+
+  constructor(widths: readonly number[]) {
+    this.widths = widths
+    const tensors: PlacedTensor[] = []
+    let offset = 0
+    for (let layer = 0; layer + 1 < widths.length; layer++) {
+      const [inputs, outputs] = [widths[layer]!, widths[layer + 1]!]
+      tensors.push({ name: `${layer}.weight`, shape: [inputs, outputs], offset, length: inputs * outputs })
+      tensors.push({ name: `${layer}.bias`, shape: [outputs], offset: offset + inputs * outputs, length: outputs })
+      offset += (inputs + 1) * outputs
+    }
+    this.tensors = tensors
+    this.size = offset
+    this.#values = widths.map((width) => new Float32Array(width))
+    this.#errors = widths.map((width) => new Float32Array(width))
+  }
+
+  /** The weight matrices, without biases. */
+  get weights(): PlacedTensor[] {
+    return this.tensors.filter(({ shape }) => shape.length > 1)
+  }
+
+  /** Glorot & Bengio's normal start: variance 2 / (in + out); biases 0. */
+  initialize(theta: Float32Array, seed: number): void {
+    const random = seededRandom('mlp-start', seed)
+    theta.fill(0)
+    for (const { shape, offset, length } of this.weights) {
+      const deviation = Math.sqrt(2 / (shape[0]! + shape[1]!))
+      for (let i = offset; i < offset + length; i++) {
+        theta[i] = deviation * normal(random)
+      }
+    }
+  }
+
+  /** Mean gradient of the loss over some samples into `gradient`; returns the mean loss. */
+  gradient(theta: Float32Array, gradient: Float32Array, samples: Samples, batch: readonly number[]): number {
+    gradient.fill(0)
+    let loss = 0
+    for (const sample of batch) {
+      loss += this.#forward(theta, samples, sample)
+      this.#backward(theta, gradient, samples.labels[sample]!, 1 / batch.length)
+    }
+    return loss / batch.length
+  }
+
+  /** Loss and accuracy over all samples. */
+  evaluate(theta: Float32Array, samples: Samples): Fit {
+    const logits = this.#values.at(-1)!
+    let loss = 0
+    let correct = 0
+    for (const [sample, label] of samples.labels.entries()) {
+      loss += this.#forward(theta, samples, sample)
+      correct += logits.every((logit, k) => k === label || logit < logits[label]!) ? 1 : 0
+    }
+    return { loss: loss / samples.labels.length, accuracy: correct / samples.labels.length }
+  }
+
+  /** Fills #values for one sample; returns its loss. */
+  #forward(theta: Float32Array, { points, labels, dimensions }: Samples, sample: number): number {
+    const values = this.#values
+    values[0]!.set(points.subarray(sample * dimensions, (sample + 1) * dimensions))
+    const last = this.widths.length - 1
+    for (let layer = 0; layer < last; layer++) {
+      const [input, output] = [values[layer]!, values[layer + 1]!]
+      const width = output.length
+      const from = this.tensors[2 * layer]!.offset
+      output.set(theta.subarray(from + input.length * width, from + (input.length + 1) * width))
+      for (let i = 0; i < input.length; i++) {
+        const value = input[i]!
+        if (value !== 0) {
+          const row = from + i * width
+          for (let j = 0; j < width; j++) {
+            output[j] = output[j]! + value * theta[row + j]!
+          }
+        }
+      }
+      if (layer + 1 < last) {
+        for (let j = 0; j < width; j++) {
+          // Not Math.max: a NaN must not come out as 0.
+          output[j] = output[j]! < 0 ? 0 : output[j]!
+        }
+      }
+    }
+    const logits = values[last]!
+    const largest = logits.reduce((a, b) => Math.max(a, b))
+    let sum = 0
+    for (const logit of logits) {
+      sum += Math.exp(logit - largest)
+    }
+    return Math.log(sum) + largest - logits[labels[sample]!]!
+  }
+
+  /** Adds `share` times the gradient of the sample whose values #forward left. */
+  #backward(theta: Float32Array, gradient: Float32Array, label: number, share: number): void {
+    const last = this.widths.length - 1
+    const logits = this.#values[last]!
+    const outer = this.#errors[last]!
+    const largest = logits.reduce((a, b) => Math.max(a, b))
+    let sum = 0
+    for (let k = 0; k < logits.length; k++) {
+      outer[k] = Math.exp(logits[k]! - largest)
+      sum += outer[k]!
+    }
+    for (let k = 0; k < logits.length; k++) {
+      outer[k] = share * (outer[k]! / sum - (k === label ? 1 : 0))
+    }
+    for (let layer = last - 1; layer >= 0; layer--) {
+      const [input, error] = [this.#values[layer]!, this.#errors[layer]!]
+      const above = this.#errors[layer + 1]!
+      const width = above.length
+      const from = this.tensors[2 * layer]!.offset
+      for (let j = 0; j < width; j++) {
+        const at = from + input.length * width + j
+        gradient[at] = gradient[at]! + above[j]!
+      }
+      for (let i = 0; i < input.length; i++) {
+        const value = input[i]!
+        // A unit that is off passes no gradient, to its weights nor through them.
+        let through = 0
+        if (value !== 0) {
+          const row = from + i * width
+          for (let j = 0; j < width; j++) {
+            gradient[row + j] = gradient[row + j]! + value * above[j]!
+            through += theta[row + j]! * above[j]!
+          }
+        }
+        error[i] = through
+      }
+    }
+  }
+}
+
+/** Numbers of `count` samples, drawn with replacement from a shard. */
+export function drawBatch(shard: readonly number[], count: number, random: Random): number[] {
+  return Array.from({ length: count }, () => shard[random.integer(shard.length)]!)
+}
