@@ -2,5 +2,6 @@
 export { type Head, originOf, SIGNATURE_BYTES, statementOf } from './chain.ts'
 export { MAX_STEPS } from './limits.ts'
 export { createLog, type LogModules, type LogOptions } from './log.ts'
+export { decodeRunLog, encodeRunLog, MAX_RUN_LOG_BYTES, type RunLog } from './log-file.ts'
 export { CONTRIBUTIONS_TOPIC, MAX_BATCH, SYNC_METHOD } from './messages.ts'
 export { createSync, type Sync, type SyncModules, type SyncOptions } from './sync.ts'

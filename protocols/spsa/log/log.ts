@@ -7,6 +7,7 @@ import type { Acceptance, Change, ContributionLog, EquivocationProof, Segment } 
 import { AuthorLog } from './author-log.ts'
 import { createPace, follow, originOf, type Pace, SIGNATURE_BYTES, SIGNATURE_WORK, statementOf } from './chain.ts'
 import { isAuthorName, MAX_STEPS, NO_CONTRIBUTION } from './limits.ts'
+import { load } from './load.ts'
 import { checkProof } from './proof.ts'
 import { LogRecords } from './records.ts'
 import { createTurns } from './turns.ts'
@@ -67,70 +68,16 @@ class Log implements ContributionLog {
   }
 
   async open(): Promise<void> {
-    const limit = this.#options.maxAuthors
-    for (const author of await this.#records.accused(limit)) {
-      const proof = await this.#fit(author, 'proof', async () => {
-        const stored = await this.#records.readProof(author)
-        return stored?.author === author && (await this.#proves(stored)) ? stored : undefined
-      })
-      if (proof === undefined) {
-        await this.#records.dropProof(author)
-      } else {
-        this.#excluded.set(author, proof)
-      }
+    const { verify, report } = this.#modules
+    const loaded = await load(this.#records, this.#options, { verify, report, pace: this.#pace })
+    for (const [author, proof] of loaded.excluded) {
+      this.#excluded.set(author, proof)
     }
-    for (const author of await this.#records.authors(limit)) {
-      if (this.#excluded.has(author)) {
-        // Killed between writing the proof and deleting what it excludes.
-        await this.#records.drop(author, this.#options.steps)
-        continue
-      }
-      const log = await this.#fit(author, 'records', () => this.#load(author))
-      if (log !== undefined) {
-        this.#authors.set(author, log)
-        this.#count += log.count
-        continue
-      }
-      if (author === this.#options.self) {
-        // Left where it is until something is written over it: a kill before that must not look like a peer that never spoke.
-        this.#ownDamaged = true
-      } else {
-        await this.#records.drop(author, this.#options.steps)
-      }
+    for (const [author, log] of loaded.authors) {
+      this.#authors.set(author, log)
+      this.#count += log.count
     }
-  }
-
-  /** What `read` gives; undefined, and reported, when the stored bytes are not what was written. */
-  async #fit<T>(author: PeerName, what: string, read: () => Promise<T | undefined>): Promise<T | undefined> {
-    let reason = 'bad-signature'
-    try {
-      const value = await read()
-      if (value !== undefined) {
-        return value
-      }
-    } catch (error) {
-      if (!(error instanceof StarlingError && (error.code === 'bad-message' || error.code === 'bad-record'))) {
-        throw error
-      }
-      reason = error.message
-    }
-    this.#modules.report({ kind: 'rejected', peer: author, what: `stored ${what}`, reason })
-    return undefined
-  }
-
-  async #load(author: PeerName): Promise<AuthorLog | undefined> {
-    const stored = await this.#records.read(author)
-    if (stored === undefined || stored.head.count > this.#options.steps) {
-      return undefined
-    }
-    const log = new AuthorLog(originOf(this.#options.run, author))
-    const followed = await follow(log.head, stored.bytes, this.#pace)
-    if (!(await this.#signed(author, log, followed.head, stored.signature))) {
-      return undefined
-    }
-    log.extend(stored.bytes, followed, stored.signature)
-    log.saved = log.count
-    return log
+    this.#ownDamaged = loaded.ownDamaged
   }
 
   version(): ReadonlyMap<PeerName, number> {
@@ -220,7 +167,7 @@ class Log implements ContributionLog {
       const followed = await follow(log.head, bytes, this.#pace)
       const signature = await this.#modules.sign(statementOf(log.origin, followed.head))
       // On disk before anyone sees it: a peer that forgot what it said would say something else for the same step.
-      await this.#records.write(self, log.with(bytes), followed.head, signature, log.saved)
+      await this.#records.write(self, log.with(bytes), signature, log.saved)
       log.saved = followed.head.count
       this.#extend(self, log, bytes, followed, signature)
       return { author: self, from, bytes, signature }

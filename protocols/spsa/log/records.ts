@@ -4,20 +4,20 @@
  */
 import { z } from 'zod'
 import { StarlingError } from '../../errors.ts'
-import { HASH_BYTES } from '../../hash.ts'
 import { MAX_RECORD_BYTES, type PeerName, type RecordStore } from '../../ports.ts'
 import { defineMessage } from '../../wire/index.ts'
 import type { EquivocationProof } from '../types.ts'
 import type { AuthorLog } from './author-log.ts'
-import { CHUNK, type Head, SIGNATURE_BYTES } from './chain.ts'
+import { CHUNK, SIGNATURE_BYTES } from './chain.ts'
 import { isAuthorName, MAX_STEPS } from './limits.ts'
 import { bytesOf, proofSchema } from './messages.ts'
 
 /** Authors written at once: the store joins writes that wait together into one. */
 const PARALLEL = 32
 
-/** Head of an author and its contributions after the last full chunk. */
-interface HeadRecord extends Head {
+/** Length and signature of an author's prefix, and its contributions after the last full chunk. The chain is computed anew when it is read. */
+interface HeadRecord {
+  count: number
   signature: Uint8Array
   tail: Uint8Array
 }
@@ -26,7 +26,6 @@ const headRecord = defineMessage<HeadRecord>(
   'spsa-head',
   z.strictObject({
     count: z.number().int().min(1).max(MAX_STEPS),
-    hash: bytesOf(HASH_BYTES),
     signature: bytesOf(SIGNATURE_BYTES),
     tail: z.instanceof(Uint8Array).refine((tail) => tail.length < CHUNK, 'must be shorter than a chunk'),
   }),
@@ -37,7 +36,6 @@ const proofRecord = defineMessage<EquivocationProof>('spsa-proof', proofSchema, 
 
 /** What was read of an author; nothing of it is verified but its shape. */
 export interface StoredAuthor {
-  head: Head
   signature: Uint8Array
   bytes: Uint8Array
 }
@@ -75,7 +73,7 @@ export class LogRecords {
     if (record === undefined) {
       return undefined
     }
-    const { count, hash, signature, tail } = headRecord.decode(record)
+    const { count, signature, tail } = headRecord.decode(record)
     const full = Math.floor(count / CHUNK)
     if (tail.length !== count % CHUNK) {
       throw new StarlingError(
@@ -96,15 +94,16 @@ export class LogRecords {
       bytes.set(chunk, index * CHUNK)
     }
     bytes.set(tail, full * CHUNK)
-    return { head: { count, hash }, signature, bytes }
+    return { signature, bytes }
   }
 
-  /** Writes an author's prefix; `saved` contributions of it are on disk already. */
-  async write(author: PeerName, prefix: Uint8Array, head: Head, signature: Uint8Array, saved: number): Promise<void> {
-    const full = Math.floor(head.count / CHUNK)
+  /** Writes an author's whole prefix, of which `saved` contributions are on disk already. */
+  async write(author: PeerName, prefix: Uint8Array, signature: Uint8Array, saved: number): Promise<void> {
+    const count = prefix.length
+    const full = Math.floor(count / CHUNK)
     // Made before the first wait: the prefix may grow meanwhile.
-    const tail = prefix.slice(full * CHUNK, head.count)
-    const record = headRecord.encode({ count: head.count, hash: head.hash, signature, tail })
+    const tail = prefix.slice(full * CHUNK)
+    const record = headRecord.encode({ count, signature, tail })
     for (let index = Math.floor(saved / CHUNK); index < full; index++) {
       await this.#records.put(chunkKey(author, index), prefix.slice(index * CHUNK, (index + 1) * CHUNK))
     }
@@ -116,9 +115,9 @@ export class LogRecords {
     for (let start = 0; start < authors.length; start += PARALLEL) {
       await Promise.all(
         authors.slice(start, start + PARALLEL).map(async ([author, log]) => {
-          const { head } = log
-          await this.write(author, log.view(), head, log.signature, log.saved)
-          log.saved = head.count
+          const prefix = log.view()
+          await this.write(author, prefix, log.signature, log.saved)
+          log.saved = prefix.length
         }),
       )
     }

@@ -13,6 +13,7 @@ import type { Report } from '../../strategy.ts'
 import type { Acceptance, ContributionLog, EquivocationProof, Segment } from '../types.ts'
 import { Exchange, PeerFault } from './ask.ts'
 import { Gossip } from './gossip.ts'
+import { type Known, KnownPeers, MAX_PEERS } from './known.ts'
 import type { Entry } from './messages.ts'
 import { serveSync } from './serve.ts'
 
@@ -61,9 +62,6 @@ const MAX_EXCHANGES = 4
 /** Longest exchange, ms: a slow peer keeps no place for longer; the next exchange goes on where it stopped. */
 const EXCHANGE_TIMEOUT = 60_000
 
-/** Peers remembered: last set, last exchange, strikes. The one that was heard of longest ago goes. */
-const MAX_PEERS = 1024
-
 /** Wishes of {@link Sync.now} kept while all places are taken. */
 const MAX_WISHES = 64
 
@@ -96,16 +94,6 @@ export function createSync(options: SyncOptions, modules: SyncModules): Sync {
   return new AntiEntropy(options, modules)
 }
 
-/** What is remembered of a peer. */
-interface Known {
-  /** What it last called its set. */
-  digest: Uint8Array | undefined
-  /** When an exchange with it last began. */
-  exchangedAt: number
-  /** Unserved claims since it last served one. */
-  strikes: number
-}
-
 class AntiEntropy implements Sync {
   readonly #options: SyncOptions
   readonly #swarm: Swarm
@@ -114,8 +102,7 @@ class AntiEntropy implements Sync {
   readonly #fail: (error: unknown) => void
   readonly #random: Random
   readonly #reports = new RateLimit(REPORT_RATE)
-  /** At most {@link MAX_PEERS}, the latest last. */
-  readonly #known = new Map<PeerName, Known>()
+  readonly #known = new KnownPeers()
   /** At most {@link MAX_EXCHANGES} and the gaps, one per peer. */
   readonly #under = new Map<PeerName, Promise<boolean>>()
   /** At most {@link MAX_WISHES}. */
@@ -174,9 +161,7 @@ class AntiEntropy implements Sync {
   }
 
   agreeing(): PeerName[] {
-    const own = this.#log.digest()
-    const agree = [...this.#known].filter(([, { digest }]) => digest !== undefined && equalBytes(digest, own))
-    return agree.map(([peer]) => peer).sort()
+    return this.#known.agreeing(this.#log.digest())
   }
 
   async ready(signal: AbortSignal): Promise<void> {
@@ -245,7 +230,7 @@ class AntiEntropy implements Sync {
 
   /** A peer that asks says what its set is called; one with another set has perhaps what this peer lacks. */
   #told(peer: PeerName, digest: Uint8Array): void {
-    const known = this.#about(peer)
+    const known = this.#known.about(peer)
     known.digest = digest
     const rested = this.#swarm.clock.now() - known.exchangedAt >= this.#options.syncEvery / 2
     if (rested && !equalBytes(digest, this.#log.digest())) {
@@ -262,11 +247,13 @@ class AntiEntropy implements Sync {
       this.#rejected(author, 'contributions', refused)
       if (refused === 'equivocation') {
         this.#spread(author)
-      } else if (refused === 'bad-signature' && this.#log.bytesOf(author).length > 0) {
-        // The author itself signed the message, so this is garbage, or the continuation of another history than the one held.
-        this.#fill(author, from - 1 + segment.bytes.length, true)
       } else if (refused === 'bad-signature') {
+        // The author signed the message that this came in, so it is to blame either way: this is garbage, or it continues another history
+        // than the one that it signed before, and then the whole of that one is the proof.
         this.#swarm.penalize(author, 'bad-signature')
+        if (this.#log.bytesOf(author).length > 0) {
+          this.#fill(author, from - 1 + segment.bytes.length, true)
+        }
       }
     }
   }
@@ -315,7 +302,7 @@ class AntiEntropy implements Sync {
 
   async #exchanged(peer: PeerName, claim: Entry | undefined, whole: boolean): Promise<boolean> {
     const { clock } = this.#swarm
-    const known = this.#about(peer)
+    const known = this.#known.about(peer)
     known.exchangedAt = clock.now()
     const over = new AbortController()
     const end = (): void => over.abort(this.#stopped.signal.reason)
@@ -383,18 +370,5 @@ class AntiEntropy implements Sync {
     if (proof !== undefined) {
       this.#gossip?.publishProof(proof, this.#stopped.signal).catch(this.#fail)
     }
-  }
-
-  #about(peer: PeerName): Known {
-    const known = this.#known.get(peer) ?? { digest: undefined, exchangedAt: Number.NEGATIVE_INFINITY, strikes: 0 }
-    this.#known.delete(peer)
-    this.#known.set(peer, known)
-    for (const oldest of this.#known.keys()) {
-      if (this.#known.size <= MAX_PEERS) {
-        break
-      }
-      this.#known.delete(oldest)
-    }
-    return known
   }
 }
