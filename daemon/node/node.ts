@@ -101,6 +101,14 @@ class Node implements RunningNode {
 
     const folder = await openDataFolder(options.dataFolder)
     parts.add('data folder', () => folder.close())
+    if (folder.repaired !== undefined)
+      log.warn(
+        'the records of the data folder were damaged and have been repaired; what was lost comes from peers again',
+        {
+          folder: folder.path,
+          damage: folder.repaired,
+        },
+      )
     const identity = await loadOrCreateIdentity(folder.path)
     const chosen = await chooseRun(options, folder)
     const known = await loadKnownPeers(folder, log)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -45,6 +46,46 @@ describe('data folder', () => {
     assert.deepEqual(await records.keys('', 2), ['lob', 'log'])
     assert.deepEqual(await records.keys('x', 2), [])
     await folder.close()
+  })
+
+  it('repairs damaged records, keeps what is whole, and says what was wrong', async () => {
+    const path = join(base, 'damaged')
+    const keys = Array.from({ length: 40 }, (_, index) => `k${String(index).padStart(2, '0')}`)
+    const fill = async (): Promise<void> => {
+      await rm(path, { recursive: true, force: true })
+      const folder = await openDataFolder(path)
+      assert.equal(folder.repaired, undefined)
+      for (const key of keys) await folder.records('strategy').put(key, randomBytes(1_000))
+      await folder.close()
+      // Opening moves what was written from the journal into a table.
+      await (await openDataFolder(path)).close()
+    }
+    const file = async (name: RegExp): Promise<string> => {
+      const found = (await readdir(join(path, 'records'))).find((entry) => name.test(entry))
+      assert.ok(found !== undefined, String(name))
+      return join(path, 'records', found)
+    }
+    const cases: [string, () => Promise<void>, number][] = [
+      ['index cut', async () => truncate(await file(/^MANIFEST-/), 10), 40],
+      ['index gone', async () => rm(await file(/^MANIFEST-/)), 40],
+      ['pointer gone', async () => rm(await file(/^CURRENT$/)), 40],
+      ['pointer empty', async () => truncate(await file(/^CURRENT$/), 0), 40],
+      ['table cut', async () => truncate(await file(/\.ldb$/), 5_000), 0],
+      ['table gone', async () => rm(await file(/\.ldb$/)), 0],
+    ]
+    for (const [name, damage, left] of cases) {
+      await fill()
+      await damage()
+      const folder = await openDataFolder(path)
+      assert.ok(folder.repaired !== undefined, name)
+      assert.equal((await folder.records('strategy').keys('', 100)).length, left, name)
+      await folder.records('strategy').put('new', Uint8Array.of(1))
+      await folder.close()
+      const again = await openDataFolder(path)
+      assert.equal(again.repaired, undefined, name)
+      assert.deepEqual([...((await again.records('strategy').get('new')) ?? [])], [1], name)
+      await again.close()
+    }
   })
 
   it('says in one line why a folder cannot be used', async () => {

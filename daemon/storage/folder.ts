@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { ClassicLevel } from 'classic-level'
 import { MAX_RECORD_BYTES, type RecordStore, StarlingError } from '../../protocols/index.ts'
+import { openRecords, reasonOf } from './records.ts'
 
 /** Who keeps records: each has its own key space. */
 export type StorePrefix = 'node' | 'network' | 'strategy'
@@ -28,6 +28,8 @@ export interface DataFolder {
   file(...parts: string[]): string
   /** A store for small records, under its own prefix. */
   records(prefix: StorePrefix): RecordStore
+  /** What was wrong with the records, if they had to be repaired: some may be lost. */
+  readonly repaired: string | undefined
   close(): Promise<void>
 }
 
@@ -38,23 +40,15 @@ export interface DataFolder {
 export async function openDataFolder(path: string): Promise<DataFolder> {
   const folder = resolve(path)
   const file = (...parts: string[]): string => join(folder, ...parts)
-  const unusable = (error: unknown): StarlingError =>
-    new StarlingError(
-      'data-folder-unusable',
-      `the data folder ${folder} cannot be used: ${messageOf(error)}`,
-      { folder },
-      { cause: error },
-    )
+  const unusable = (why: string, cause: unknown): StarlingError =>
+    new StarlingError('data-folder-unusable', `the data folder ${folder} cannot be used: ${why}`, { folder }, { cause })
 
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 })
   } catch (error) {
-    throw unusable(error)
+    throw unusable(messageOf(error), error)
   }
-  const database = new ClassicLevel<string, Uint8Array>(file('records'), { valueEncoding: 'view' })
-  try {
-    await database.open()
-  } catch (error) {
+  const { database, repaired } = await openRecords(file('records')).catch((error: unknown) => {
     const cause = error instanceof Error ? (error.cause as { code?: string } | undefined) : undefined
     if (cause?.code === 'LEVEL_LOCKED') {
       throw new StarlingError(
@@ -63,8 +57,8 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
         { folder },
       )
     }
-    throw unusable(cause ?? error)
-  }
+    throw unusable(`its records cannot be opened: ${reasonOf(error)}`, error)
+  })
   try {
     await mkdir(file('checkpoints'), { recursive: true })
     // What a killed writer left behind; nobody else writes here, the folder is ours.
@@ -72,7 +66,7 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
       if (name.endsWith('.writing')) await rm(file(name), { force: true, recursive: true })
   } catch (error) {
     await database.close()
-    throw unusable(error)
+    throw unusable(messageOf(error), error)
   }
 
   const keyOf = (prefix: StorePrefix, key: string): string => {
@@ -84,6 +78,7 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
   return {
     path: folder,
     file,
+    repaired,
     records: (prefix) => ({
       get: (key) => database.get(keyOf(prefix, key)),
       async put(key, value) {
