@@ -33,10 +33,10 @@ export function measure(
   messages: readonly Message[],
   guards: Readonly<Guards> = DEFAULT_GUARDS,
 ): Measured[] {
-  if (!kernels.allFinite(own)) {
+  const ownNorm = Math.sqrt(kernels.sumSquares(own))
+  if (!Number.isFinite(ownNorm)) {
     throw new StarlingError('diverged', 'the own parameters are not finite any more: training diverged', {})
   }
-  const ownNorm = Math.sqrt(kernels.sumSquares(own))
   return messages.map(({ peer, values }) => {
     if (values.length !== own.length) {
       const data = { peer, length: values.length, expected: own.length }
@@ -46,10 +46,11 @@ export function measure(
     let squaredDistance = 0
     for (let start = 0; start < own.length; start += SLICE) {
       const slice = values.subarray(start, start + SLICE)
-      if (!kernels.allFinite(slice)) {
+      squares += kernels.sumSquares(slice)
+      // In double precision no finite float32 values have a sum of squares that is not finite.
+      if (!Number.isFinite(squares)) {
         return { peer, distance: Number.NaN, norm: Number.NaN, refused: 'not-finite' as const }
       }
-      squares += kernels.sumSquares(slice)
       squaredDistance += kernels.squaredDistance(own.subarray(start, start + SLICE), slice)
     }
     const norm = Math.sqrt(squares)
