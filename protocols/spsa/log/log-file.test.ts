@@ -37,6 +37,7 @@ test('a run log gives back the manifest, the contributions and the proofs', asyn
       ['me', contributions(40)],
     ]),
     proofs: [log.excluded().get('b')],
+    digest: log.digest(),
   })
   assert.deepEqual(encodeRunLog({ manifest, log }), file)
 })

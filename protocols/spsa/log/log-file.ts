@@ -10,7 +10,16 @@ import { MAX_MANIFEST_BYTES, runId } from '../../manifest/index.ts'
 import type { Clock, PeerName, Transport } from '../../ports.ts'
 import { defineMessage } from '../../wire/index.ts'
 import type { ContributionLog, EquivocationProof } from '../types.ts'
-import { createPace, follow, originOf, SIGNATURE_BYTES, SIGNATURE_WORK, statementOf } from './chain.ts'
+import {
+  createPace,
+  follow,
+  type Head,
+  originOf,
+  SIGNATURE_BYTES,
+  SIGNATURE_WORK,
+  setDigest,
+  statementOf,
+} from './chain.ts'
 import { AUTHOR_NAME, MAX_NAME, MAX_STEPS, NO_CONTRIBUTION } from './limits.ts'
 import { bytesOf, proofSchema } from './messages.ts'
 import { checkProof } from './proof.ts'
@@ -60,6 +69,8 @@ export interface RunLog {
   /** Contributions by author, sorted by name; excluded authors are not among them. */
   authors: ReadonlyMap<PeerName, Uint8Array>
   proofs: readonly EquivocationProof[]
+  /** Of the set, as the log that it was made from says it. */
+  digest: Uint8Array
 }
 
 /** The file of a log. Throws StarlingError 'bad-message' when there are more than {@link MAX_RUN_LOG_BYTES}. */
@@ -107,6 +118,7 @@ export async function decodeRunLog(
   const run = runId(manifest)
   const pace = createPace(modules.clock)
   const authors = new Map<PeerName, Uint8Array>()
+  const heads = new Map<PeerName, Head>()
   const excluded = new Set<PeerName>()
   for (const proof of content.proofs) {
     if (
@@ -128,6 +140,7 @@ export async function decodeRunLog(
       throw bad(`the contributions of ${author} do not carry its signature`, author)
     }
     authors.set(author, bytes)
+    heads.set(author, head)
   }
-  return { manifest, run, authors, proofs: content.proofs }
+  return { manifest, run, authors, proofs: content.proofs, digest: setDigest(heads, excluded) }
 }

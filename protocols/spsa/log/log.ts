@@ -1,11 +1,19 @@
 /** The set of a run's contributions as one peer holds it. See types.ts for what it promises and chain.ts for what makes it safe. */
 import { StarlingError } from '../../errors.ts'
-import { sha256 } from '../../hash.ts'
 import type { Clock, PeerName, RecordStore, Transport } from '../../ports.ts'
 import type { Report } from '../../strategy.ts'
 import type { Acceptance, Change, ContributionLog, EquivocationProof, Segment } from '../types.ts'
 import { AuthorLog } from './author-log.ts'
-import { createPace, follow, originOf, type Pace, SIGNATURE_BYTES, SIGNATURE_WORK, statementOf } from './chain.ts'
+import {
+  createPace,
+  follow,
+  originOf,
+  type Pace,
+  SIGNATURE_BYTES,
+  SIGNATURE_WORK,
+  setDigest,
+  statementOf,
+} from './chain.ts'
 import { isAuthorName, MAX_STEPS, NO_CONTRIBUTION } from './limits.ts'
 import { load } from './load.ts'
 import { checkProof } from './proof.ts'
@@ -89,22 +97,11 @@ class Log implements ContributionLog {
   }
 
   digest(): Uint8Array {
-    // A hash of all heads, not a sum of the contributions' hashes: a sum of 256 bits can be steered by whoever has many authors
-    // (Wagner 2002, generalized birthdays), and 1,000 heads take 0.1 ms, once per change that is asked for.
-    this.#digest ??= sha256('starling/spsa/set/1', ...this.#named())
+    this.#digest ??= setDigest(
+      new Map([...this.#authors].map(([name, { head }]) => [name, head])),
+      this.#excluded.keys(),
+    )
     return this.#digest
-  }
-
-  /** Every author in order with its head, or as excluded: fixed widths after the name's hash. */
-  *#named(): Iterable<Uint8Array | string> {
-    const names = [...this.#authors.keys(), ...this.#excluded.keys()].sort()
-    for (const name of names) {
-      const log = this.#authors.get(name)
-      yield `${name}\n${log?.count ?? 'excluded'}\n`
-      if (log !== undefined) {
-        yield log.head.hash
-      }
-    }
   }
 
   bytesOf(author: PeerName): Uint8Array {
