@@ -72,7 +72,7 @@ const GAP_PATIENCE = 200
 const MAX_GAPS = 256
 
 /** Time between two writes of what others contributed, ms. */
-const FLUSH_INTERVAL = 30_000
+const FLUSH_INTERVAL = 10_000
 
 /** Times that a peer may claim what it does not serve; then it is held against it. Serving forgives. */
 const MAX_STRIKES = 3
@@ -109,6 +109,8 @@ class AntiEntropy implements Sync {
   readonly #wishes = new Set<PeerName>()
   /** Authors whose gap is waited for; at most {@link MAX_GAPS}. */
   readonly #gaps = new Set<PeerName>()
+  /** How to end what is under way: the exchanges and the gaps. */
+  readonly #scopes = new Set<() => void>()
   readonly #stopped = new AbortController()
   #gossip: Gossip | undefined
   #unserve: (() => void) | undefined
@@ -138,6 +140,9 @@ class AntiEntropy implements Sync {
 
   async stop(): Promise<void> {
     this.#stopped.abort(new StarlingError('aborted', 'the sync was stopped', {}))
+    for (const end of [...this.#scopes]) {
+      end()
+    }
     this.#unserve?.()
     this.#gossip?.stop()
     await this.#loops
@@ -264,13 +269,10 @@ class AntiEntropy implements Sync {
       return
     }
     this.#gaps.add(author)
-    const { signal } = this.#stopped
-    void this.#swarm.clock
-      .sleep(GAP_PATIENCE, signal)
-      .catch(() => undefined)
-      .then(async () => {
+    void this.#scoped((signal) => this.#swarm.clock.sleep(GAP_PATIENCE, signal).catch(() => undefined)).then(
+      async () => {
         this.#gaps.delete(author)
-        if (signal.aborted || (!whole && this.#log.bytesOf(author).length >= count)) {
+        if (this.#stopped.signal.aborted || (!whole && this.#log.bytesOf(author).length >= count)) {
           return
         }
         const reached = await (this.#under.get(author) ?? this.#exchange(author, [author, count], whole))
@@ -278,12 +280,30 @@ class AntiEntropy implements Sync {
         if (other !== undefined) {
           this.now(other)
         }
-      })
+      },
+    )
+  }
+
+  /** Runs something with a signal of its own, which stopping aborts. One listener each on the common signal would pile up. */
+  async #scoped<T>(work: (signal: AbortSignal, end: () => void) => Promise<T>): Promise<T> {
+    const scope = new AbortController()
+    const end = (): void => scope.abort(new StarlingError('aborted', 'the sync was stopped', {}))
+    if (this.#stopped.signal.aborted) {
+      end()
+    }
+    this.#scopes.add(end)
+    try {
+      return await work(scope.signal, end)
+    } finally {
+      this.#scopes.delete(end)
+      // Ends what the work left waiting, such as its own time-out.
+      end()
+    }
   }
 
   /** One exchange with a peer; true when it went well. Never rejects. */
   #exchange(peer: PeerName, claim?: Entry, whole = false): Promise<boolean> {
-    const done = this.#exchanged(peer, claim, whole)
+    const done = this.#scoped((signal, end) => this.#exchanged(peer, claim, whole, signal, end))
       .catch((error: unknown) => {
         this.#fail(error)
         return false
@@ -300,17 +320,20 @@ class AntiEntropy implements Sync {
     return done
   }
 
-  async #exchanged(peer: PeerName, claim: Entry | undefined, whole: boolean): Promise<boolean> {
+  async #exchanged(
+    peer: PeerName,
+    claim: Entry | undefined,
+    whole: boolean,
+    signal: AbortSignal,
+    end: () => void,
+  ): Promise<boolean> {
     const { clock } = this.#swarm
     const known = this.#known.about(peer)
     known.exchangedAt = clock.now()
-    const over = new AbortController()
-    const end = (): void => over.abort(this.#stopped.signal.reason)
-    this.#stopped.signal.addEventListener('abort', end, { once: true })
-    clock.sleep(EXCHANGE_TIMEOUT, over.signal).then(end, () => undefined)
+    clock.sleep(EXCHANGE_TIMEOUT, signal).then(end, () => undefined)
     const { steps, maxAuthors } = this.#options
     const context = { transport: this.#swarm, log: this.#log, limits: { steps, maxAuthors } }
-    const exchange = new Exchange(context, peer, over.signal)
+    const exchange = new Exchange(context, peer, signal)
     try {
       await (claim === undefined ? exchange.everything() : exchange.segments([claim], whole))
       known.strikes = exchange.brought.added > 0 ? 0 : known.strikes
@@ -322,8 +345,6 @@ class AntiEntropy implements Sync {
       this.#failed(peer, known, error)
       return false
     } finally {
-      over.abort()
-      this.#stopped.signal.removeEventListener('abort', end)
       const { digest, own, refused, caught } = exchange.brought
       known.digest = digest ?? known.digest
       if (own > 0) {
