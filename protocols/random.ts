@@ -66,3 +66,11 @@ export function shuffled<T>(items: readonly T[], random: Random): T[] {
   }
   return result
 }
+
+/**
+ * A draw from the normal distribution of mean 0 and deviation 1 (Box & Muller 1958). `Math.log` and `Math.cos` may differ in the last bit
+ * between machines: for simulations, not for draws that peers must agree on.
+ */
+export function normal(random: Random): number {
+  return Math.sqrt(-2 * Math.log(1 - random.uniform())) * Math.cos(2 * Math.PI * random.uniform())
+}

@@ -1,6 +1,6 @@
 /** A learner without TensorFlow: a quadratic of known curvature with seeded noise, trained by plain SGD on a virtual clock. */
 import { type Kernels, type SharedVectors, twins } from '../kernels/index.ts'
-import { type Clock, type ComputeContext, type Learner, seededRandom } from '../protocols/index.ts'
+import { type Clock, type ComputeContext, type Learner, normal, seededRandom } from '../protocols/index.ts'
 
 /** Options of {@link createQuadraticLearner}. */
 export interface QuadraticOptions {
@@ -42,7 +42,6 @@ export function createQuadraticLearner(options: QuadraticOptions): Learner {
   }
   let step = 0
 
-  const normal = (): number => Math.sqrt(-2 * Math.log(1 - random.uniform())) * Math.cos(2 * Math.PI * random.uniform())
   /** Where the minimum of one batch lies, away from that of all. */
   const shiftOf = (batch: number): number => noise * (seededRandom('quadratic', options.seed, batch).uniform() - 0.5)
   const lossAt = (values: Float32Array, shift = 0): number => {
@@ -76,7 +75,7 @@ export function createQuadraticLearner(options: QuadraticOptions): Learner {
         const learningRate = rate(step)
         let squares = 0
         for (let k = 0; k < size; k++) {
-          const gradient = curvature * ((theta[k] as number) - target) + noise * normal()
+          const gradient = curvature * ((theta[k] as number) - target) + noise * normal(random)
           squares += gradient * gradient
           theta[k] = (theta[k] as number) - learningRate * gradient
         }
@@ -95,7 +94,7 @@ export function createQuadraticLearner(options: QuadraticOptions): Learner {
     async gradient() {
       const gradient = vectors.float32('gradient')
       for (let k = 0; k < size; k++) {
-        gradient[k] = curvature * ((theta[k] as number) - target) + noise * normal()
+        gradient[k] = curvature * ((theta[k] as number) - target) + noise * normal(random)
       }
       return lossAt(theta)
     },

@@ -1,5 +1,5 @@
 /** Attacks with a crafted model: finite, of the right size, and meant to be averaged. */
-import type { Random } from '../ports.ts'
+import { normal } from '../random.ts'
 import type { AttackDefinition } from './types.ts'
 
 /** message <- -strength * mean of the honest models. */
@@ -89,11 +89,6 @@ export function normalQuantile(probability: number): number {
   const t = Math.sqrt(-2 * Math.log(Math.min(p, 1 - p)))
   const x = t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1 + t * (1.432788 + t * (0.189269 + t * 0.001308)))
   return p < 0.5 ? -x : x
-}
-
-/** A draw from the normal distribution (Box & Muller 1958). */
-export function normal(random: Random): number {
-  return Math.sqrt(-2 * Math.log(1 - random.uniform())) * Math.cos(2 * Math.PI * random.uniform())
 }
 
 function rootMeanSquare(x: Float32Array): number {

@@ -1,5 +1,5 @@
 /** A small classification problem that a linear model cannot solve: every class is a few Gaussian clusters, far from each other. */
-import { type Random, seededRandom, shuffled } from '../../protocols/index.ts'
+import { normal, type Random, seededRandom, shuffled } from '../../protocols/index.ts'
 
 /** Labelled points. */
 export interface Samples {
@@ -83,11 +83,6 @@ export function dirichletShards({ labels, classes }: Samples, peers: number, alp
     }
   }
   return shards
-}
-
-/** A draw from the normal distribution (Box & Muller 1958). */
-export function normal(random: Random): number {
-  return Math.sqrt(-2 * Math.log(1 - random.uniform())) * Math.cos(2 * Math.PI * random.uniform())
 }
 
 /** A draw from the gamma distribution of scale 1 (Marsaglia & Tsang 2000, with their boost for shapes below 1). */

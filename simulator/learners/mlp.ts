@@ -1,6 +1,6 @@
 /** A multilayer perceptron in plain typed arrays: small enough to train dozens of peers inside a test. */
-import { type PlacedTensor, type Random, seededRandom } from '../../protocols/index.ts'
-import { normal, type Samples } from './clusters.ts'
+import { normal, type PlacedTensor, type Random, seededRandom } from '../../protocols/index.ts'
+import type { Samples } from './clusters.ts'
 
 /** How good a model is on some samples. */
 export interface Fit {
