@@ -141,6 +141,8 @@ test('misuse and a diverged own model are errors', () => {
     const messages = [{ peer: 'p', values: own.slice(), weight }]
     assert.throws(() => mix(twins, own, messages, options, scratchFor(100)), { code: 'bad-weight' })
   }
+  const twice = [...messagesOf(draw(100, 2)), ...messagesOf(draw(100, 3))]
+  assert.throws(() => mix(twins, own, twice, options, scratchFor(100)), { code: 'duplicate-peer' })
   own[7] = Number.NaN
   assert.throws(() => mix(twins, own, [], options, scratchFor(100)), { code: 'diverged' })
 })

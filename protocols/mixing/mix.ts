@@ -36,7 +36,7 @@ export interface Mixed {
  * The same step in parts, for a strategy whose vectors live in another thread: {@link measure} there, {@link coefficientsOf} anywhere (it
  * sees numbers only), {@link combine} there.
  *
- * Throws StarlingError 'diverged', 'length-mismatch' (see {@link measure}) and 'bad-weight'.
+ * Throws StarlingError 'diverged', 'length-mismatch' (see {@link measure}), 'bad-weight' and 'duplicate-peer' (see {@link coefficientsOf}).
  */
 export function mix(
   kernels: Kernels,
