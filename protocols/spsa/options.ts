@@ -19,8 +19,8 @@ const QUANTUM = { least: 2 ** -24, most: 2 ** 4 } as const
 const isPowerOfTwo = (value: number): boolean => Number.isInteger(Math.log2(value))
 
 /**
- * Options of the strategy. Everything that the state depends on (variant, directions, scaling, learningRate, quantum, warmup, finalRate, blocks) is
- * part of the run's name like any other key of the manifest, so peers of one run cannot differ in it.
+ * Options of the strategy. Everything that the state depends on (variant, directions, scaling, learningRate, quantum, warmup, finalRate, clip, blocks)
+ * is part of the run's name like any other key of the manifest, so peers of one run cannot differ in it.
  *
  * `learningRate` is that of this strategy; `training.learningRate`, `warmup` and the optimizer are those of the local steps of `seeded`.
  */
@@ -43,6 +43,8 @@ export const spsaOptionsSchema = z
         error: (issue) => `must be a power of two like 0.0009765625 (2^-10), not ${issue.input}`,
       })
       .default(2 ** -10),
+    /** Projected gradients count as no larger than this, in either direction: a bound of what one byte can do. At least one quantum. */
+    clip: z.number().positive().max(1e9).default(32),
     /** Steps over which the rate rises to its full value. */
     warmup: z.number().int().min(0).max(1_000_000).default(0),
     /** Share of the rate that is left at the last step; it falls linearly. */
@@ -65,6 +67,10 @@ export const spsaOptionsSchema = z
     blocks: z.number().int().min(1).max(4_096).optional(),
   })
   .superRefine((options, context) => {
+    if (options.clip < options.quantum) {
+      const message = `must be at least the quantum ${options.quantum}, or every byte counts as 0; it is ${options.clip}`
+      context.addIssue({ code: 'custom', path: ['clip'], message, input: options.clip })
+    }
     if (options.variant === 'spsa') {
       for (const key of Object.keys(SEEDED) as (keyof typeof SEEDED)[]) {
         if (options[key] !== undefined) {

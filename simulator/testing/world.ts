@@ -1,5 +1,5 @@
 /** Processes of peers that run a strategy over the memory network, which can be killed at any moment and started again on the same disk. */
-import { SharedVectors } from '../../kernels/index.ts'
+import { type Kernels, SharedVectors, twins } from '../../kernels/index.ts'
 import {
   type AskOptions,
   createBlobs,
@@ -44,7 +44,9 @@ export interface WorldOptions<Options, P extends Process> {
   steps?: number
   evaluateEvery?: number
   /** Of the quadratic learner, beside what the world gives it. */
-  learner?: Partial<Pick<QuadraticOptions, 'noise' | 'learningRate' | 'kernels'>>
+  learner?: Partial<Pick<QuadraticOptions, 'noise' | 'learningRate'>>
+  /** What the tasks of a peer compute with. Default the plain TypeScript twins. */
+  kernels?: (name: PeerName, vectors: SharedVectors) => Kernels
   network?: Omit<MemoryNetworkOptions, 'seed'>
   /** Decides over each question to a peer. */
   fate?: (from: PeerName, to: PeerName, method: string) => Fate
@@ -147,6 +149,7 @@ export function createWorld<Options, P extends Process>(options: WorldOptions<Op
         vectors,
         seed: `${options.seed} ${name} ${store.starts}`,
         milliseconds,
+        kernels: options.kernels?.(name, vectors) ?? twins,
         ...options.learner,
       }),
       life,

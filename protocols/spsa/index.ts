@@ -1,0 +1,13 @@
+/** One byte per gradient: a run is a set of signed contributions, and the parameters are a function of it. See docs/spsa.md. */
+export * from './byte.ts'
+export { effectsBetween } from './effects.ts'
+export { projectedGradient } from './estimate.ts'
+export * from './log/index.ts'
+export { type SpsaOptions, spsaOptionsSchema } from './options.ts'
+export { countOf, equalVersions, towards } from './path.ts'
+export { type Replayed, replay, replayVectors } from './replay.ts'
+export { SNAPSHOT_METHOD } from './snapshot.ts'
+export { spsa } from './strategy.ts'
+export * from './tasks.ts'
+export * from './types.ts'
+export * from './weights.ts'

@@ -1,0 +1,163 @@
+/** The parameters as a function of the set of contributions: integer sums that follow the log, and theta computed from them. */
+
+import { StarlingError } from '../errors.ts'
+import type { Learner, PeerName } from '../ports.ts'
+import { effectsBetween } from './effects.ts'
+import { createTurns } from './log/turns.ts'
+import { equalVersions, towards } from './path.ts'
+import { applyTask, clearTask, refreshTask, snapshotTask } from './tasks.ts'
+import type { ContributionLog, VersionVector } from './types.ts'
+import type { WeightRule } from './weights.ts'
+
+/** Time that one slice of work may take the trainer thread, s: what else it has to do waits no longer. */
+const SLICE = 0.25
+
+/** Contributions of a slice at least: fewer at once cost the memory traffic of many. */
+const LEAST = 16
+
+/** Contributions of a slice at most, so that its coefficients take little memory however small the model. */
+const MOST = 16_384
+
+/** Speed assumed before the first slice, parameters times contributions per second: that of a slow core. */
+const FIRST_SPEED = 5e8
+
+/** Weight of a slice in the running mean of the speed. */
+const SMOOTHING = 0.3
+
+/** What {@link Sums} is made from. */
+export interface SumsModules {
+  run: string
+  learner: Learner
+  log: ContributionLog
+  rule: WeightRule
+}
+
+/** The sums and what is in them. One caller at a time; only {@link copy} may come at any moment. */
+export class Sums {
+  readonly #modules: SumsModules
+  readonly #inTurn = createTurns()
+  /** What the vector 'sums' holds, and what theta was computed from. */
+  #version: VersionVector = new Map()
+  #refreshed: VersionVector | undefined
+  /** Contributions of excluded authors that are still in the sums; of as many authors as the log may hold. */
+  readonly #removed = new Map<PeerName, Uint8Array>()
+  readonly #unlisten: () => void
+  #speed = FIRST_SPEED
+
+  /** The vector 'sums' is zero: the run's common start. */
+  constructor(modules: SumsModules) {
+    this.#modules = modules
+    this.#unlisten = modules.log.onChange(({ kind, author, bytes }) => {
+      if (kind === 'removed') {
+        this.#removed.set(author, bytes.slice())
+      }
+    })
+  }
+
+  /** The set that the sums hold. */
+  get version(): VersionVector {
+    return this.#version
+  }
+
+  /** Seconds that applying so many contributions takes, by the speed of the slices so far. */
+  secondsFor(contributions: number): number {
+    return (contributions * this.#modules.learner.size) / this.#speed
+  }
+
+  /** Whether the log holds all of that set, so that the sums of it can be taken further. */
+  covers(version: VersionVector): boolean {
+    const held = this.#modules.log.version()
+    return [...version].every(([author, count]) => count <= (held.get(author) ?? 0))
+  }
+
+  /** Says what is in the vector 'sums', which has just been filled. Only what the log covers. */
+  assume(version: VersionVector): void {
+    this.#version = version
+    this.#refreshed = undefined
+  }
+
+  /** Back to the common start. */
+  async clear(): Promise<void> {
+    await this.#modules.learner.compute(clearTask, null)
+    this.assume(new Map())
+  }
+
+  /** One slice of the way to a set that the log holds or held; true when there. What is half done at a kill is done again. */
+  async advance(target: VersionVector): Promise<boolean> {
+    if (!equalVersions(this.#version, target)) {
+      await this.#inTurn(() => this.#apply(towards(this.#version, target, this.#limit())))
+    }
+    return equalVersions(this.#version, target)
+  }
+
+  /**
+   * Brings the sums to the set that the log holds now and computes theta from them. Returns the digest of that set when anything changed; stops early
+   * when aborted.
+   */
+  async follow(signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const { log } = this.#modules
+    const target = log.version()
+    const digest = log.digest()
+    if (!equalVersions(this.#version, target)) {
+      // What the sums hold must survive a kill, or a checkpoint of them could not be taken further.
+      await log.flush()
+    }
+    while (!(await this.advance(target))) {
+      if (signal.aborted) {
+        return undefined
+      }
+    }
+    return (await this.#refresh()) ? digest : undefined
+  }
+
+  /** Copies the sums into the vector 'snapshot'; returns the set that they hold. */
+  copy(): Promise<VersionVector> {
+    return this.#inTurn(async () => {
+      await this.#modules.learner.compute(snapshotTask, null)
+      return this.#version
+    })
+  }
+
+  /** Listens to the log no more. */
+  stop(): void {
+    this.#unlisten()
+  }
+
+  /** theta <- the parameters of the set. True when they changed. */
+  async #refresh(): Promise<boolean> {
+    if (this.#refreshed === this.#version) {
+      return false
+    }
+    const { learner, rule } = this.#modules
+    await learner.compute(refreshTask, { rule })
+    this.#refreshed = this.#version
+    return true
+  }
+
+  #limit(): number {
+    const { size } = this.#modules.learner
+    return Math.min(MOST, Math.max(LEAST, Math.floor((SLICE * this.#speed) / size)))
+  }
+
+  async #apply(next: VersionVector): Promise<void> {
+    const { run, learner, log, rule } = this.#modules
+    const bytesOf = (author: PeerName): Uint8Array => this.#removed.get(author) ?? log.bytesOf(author)
+    const effects = effectsBetween(this.#version, next, bytesOf, rule)
+    try {
+      const { seconds, work } = await learner.compute(applyTask, { run, effects, rule })
+      this.#speed = work > 0 && seconds > 0 ? this.#speed + SMOOTHING * (work / seconds - this.#speed) : this.#speed
+      this.#version = next
+    } catch (error) {
+      if (!(error instanceof StarlingError && error.code === 'trainer-crashed')) {
+        throw error
+      }
+      // Nobody knows how far it came.
+      await this.clear()
+    }
+    for (const author of this.#removed.keys()) {
+      if (!this.#version.has(author)) {
+        this.#removed.delete(author)
+      }
+    }
+  }
+}
