@@ -1,20 +1,31 @@
-import { CODEC_BLOCK, loadKernels, SharedVectors } from '../../kernels/index.ts'
+import { loadKernels, SharedVectors } from '../../kernels/index.ts'
+import { CODEC_NAMES, type CodecName, codecs } from '../../protocols/index.ts'
 
 /** Values in the measured tensor: 40 MB, the size at which hivemind's compression benchmark was published, well outside the caches. */
 const VALUES = 10_000_000
 
-/** What `starling bench codec` measures, on one core. Speeds count float32 bytes and are medians. */
+/** Values coded at a time, as the strategies do it. */
+const SLICE = 65_536
+
+/** What `starling bench codec` measures of one code. Speeds are of float32 bytes, MB/s. */
 export interface CodecFigures {
-  values: number
-  runs: number
-  /** A plain copy of the same float32 bytes in the same run: the limit. MB/s. */
-  copy: number
+  codec: CodecName
+  /** Bytes of the whole message. */
+  bytes: number
   encode: number
+  /** With every check of what a stranger sends. */
   decode: number
   /** Mean squared error on N(0, 1). */
   meanSquaredError: number
-  /** Bytes of codes and scales. */
-  bytes: number
+}
+
+/** What `starling bench codec` measures, on one core. Speeds are medians. */
+export interface CodecReport {
+  values: number
+  runs: number
+  /** A plain copy of the same float32 bytes in the same runs: the limit. MB/s. */
+  copy: number
+  codecs: CodecFigures[]
 }
 
 /** Median of a non-empty list. */
@@ -43,48 +54,66 @@ function fillNormal(x: Float32Array): void {
   }
 }
 
+/** Times of one code, or of the copy; seconds. */
+interface Times {
+  encode: number[]
+  decode: number[]
+}
+
 /**
- * Measures the int8 code of {@link CODEC_BLOCK} values a block against a memory copy, interleaved. Takes about a second for ten runs.
+ * Measures every code, slice by slice as strategies use them, and a memory copy, interleaved. Takes some seconds for ten runs.
  *
  * @throws the signal's reason between two runs
  */
-export function benchCodec(options: { runs?: number; values?: number; signal?: AbortSignal } = {}): CodecFigures {
-  const { runs = 10, values = VALUES, signal } = options
+export function benchCodec(options: { runs?: number; values?: number; signal?: AbortSignal } = {}): CodecReport {
+  const { runs = 10, values: size = VALUES, signal } = options
   const vectors = SharedVectors.create({
-    x: { type: 'float32', length: values },
-    out: { type: 'float32', length: values },
-    codes: { type: 'int8', length: values },
-    scales: { type: 'float32', length: Math.ceil(values / CODEC_BLOCK) },
+    x: { type: 'float32', length: size },
+    out: { type: 'float32', length: size },
+    message: { type: 'uint8', length: 4 * size },
   })
   const kernels = loadKernels(vectors)
-  const [x, out, codes, scales] = [
-    vectors.float32('x'),
-    vectors.float32('out'),
-    vectors.int8('codes'),
-    vectors.float32('scales'),
-  ]
+  const [x, out, memory] = [vectors.float32('x'), vectors.float32('out'), vectors.bytes('message')]
   fillNormal(x)
-  const seconds = { copy: [] as number[], encode: [] as number[], decode: [] as number[] }
-  const time = (list: number[], body: () => void) => {
+  const seconds = (body: () => void): number => {
     const start = performance.now()
     body()
-    list.push((performance.now() - start) / 1000)
+    return (performance.now() - start) / 1000
   }
+  const eachSlice = (body: (start: number, end: number) => void): number =>
+    seconds(() => {
+      for (let start = 0; start < size; start += SLICE) body(start, Math.min(start + SLICE, size))
+    })
+  const copies: number[] = []
+  const times = CODEC_NAMES.map((): Times => ({ encode: [], decode: [] }))
+  const errors = CODEC_NAMES.map(() => 0)
   for (let run = -2; run < runs; run++) {
-    signal?.throwIfAborted()
-    time(seconds.copy, () => out.set(x))
-    time(seconds.encode, () => kernels.encodeInt8(x, codes, scales))
-    time(seconds.decode, () => kernels.decodeInt8(codes, scales, out))
-    if (run < 0) for (const list of Object.values(seconds)) list.length = 0
+    for (const [index, name] of CODEC_NAMES.entries()) {
+      signal?.throwIfAborted()
+      const codec = codecs[name]
+      const message = memory.subarray(0, codec.bytes(size))
+      const copy = seconds(() => out.set(x))
+      const encode = eachSlice((start, end) => codec.encode(kernels, x.subarray(start, end), message, size, start, 1))
+      const decode = eachSlice((start, end) => codec.decode(kernels, message, size, start, out.subarray(start, end)))
+      errors[index] = kernels.squaredDistance(x, out) / size
+      // The first two runs warm up.
+      if (run < 0) continue
+      copies.push(copy)
+      times[index]!.encode.push(encode)
+      times[index]!.decode.push(decode)
+    }
   }
-  const speed = (list: number[]) => (values * 4) / median(list) / 1e6
+  const speed = (list: number[]): number => (size * 4) / median(list) / 1e6
   return {
-    values,
+    values: size,
     runs,
-    copy: speed(seconds.copy),
-    encode: speed(seconds.encode),
-    decode: speed(seconds.decode),
-    meanSquaredError: kernels.squaredDistance(x, out) / values,
-    bytes: codes.byteLength + scales.byteLength,
+    copy: speed(copies),
+    codecs: CODEC_NAMES.map((codec, index) => ({
+      codec,
+      bytes: codecs[codec].bytes(size),
+      encode: speed(times[index]!.encode),
+      decode: speed(times[index]!.decode),
+      meanSquaredError: errors[index]!,
+    })),
   }
 }

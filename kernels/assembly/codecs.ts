@@ -83,43 +83,42 @@ function hash1(counter: i32, key1: i32): u32 {
   return h ^ (h >> 16)
 }
 
-// 16 random bits as an offset in (-1/2, 1/2): (h - 32767.5) / 65536, exactly.
-// @ts-ignore: decorator
-@inline
-function offsets(halves: v128): v128 {
-  return f32x4.sub(f32x4.mul(f32x4.convert_i32x4_s(halves), f32x4.splat(1.52587890625e-5)), f32x4.splat(0.49999237060546875))
-}
+// Stochastic rounding in fixed point: values times 2^15, rounded to the nearest integer, plus 15 random bits, shifted down by 15. Codes are
+// at most 127, so 2^22 is not reached. `inv` holds inverse * 2^15.
 
-// The offset of one value by its number in the tensor.
+// The random bits of one value by its number in the tensor.
 // @ts-ignore: decorator
 @inline
-function offset1(number: i32, key0: i32, key1: i32): f32 {
+function random1(number: i32, key0: i32, key1: i32): i32 {
   const h = hash1(((number >>> 3) << 2) + (number & 3) + key0, key1)
-  const half = (number & 4) != 0 ? h >> 16 : h & 0xffff
-  return <f32>half * <f32>1.52587890625e-5 - <f32>0.49999237060546875
+  return <i32>((number & 4) != 0 ? h >> 17 : h & 0x7fff)
 }
 
-// x * inv + offset of 16 values, rounded; `number` is that of the first of them in the tensor, a multiple of 8.
+// @ts-ignore: decorator
+@inline
+function dithered4(at: usize, inv: v128, random: v128): v128 {
+  const fixed = i32x4.sub(f32x4.add(f32x4.mul(v128.load(at), inv), f32x4.splat(ROUND)), i32x4.splat(ROUND_BITS))
+  return i32x4.shr_s(i32x4.add(fixed, random), 15)
+}
+
+// Codes of 16 values as bytes; `number` is that of the first of them in the tensor, a multiple of 8.
 // @ts-ignore: decorator
 @inline
 function dithered16(at: usize, inv: v128, number: i32, key0: i32, key1: v128): v128 {
-  const round = f32x4.splat(ROUND)
-  const low = i32x4.splat(0xffff)
+  const low = i32x4.splat(0x7fff)
   const counter = i32x4.add(i32x4.splat((number >>> 1) + key0), i32x4(0, 1, 2, 3))
   const h = hash4(counter, key1)
   const g = hash4(i32x4.add(counter, i32x4.splat(4)), key1)
-  return packRounded(
-    f32x4.add(f32x4.add(f32x4.mul(v128.load(at), inv), offsets(v128.and(h, low))), round),
-    f32x4.add(f32x4.add(f32x4.mul(v128.load(at, 16), inv), offsets(i32x4.shr_u(h, 16))), round),
-    f32x4.add(f32x4.add(f32x4.mul(v128.load(at, 32), inv), offsets(v128.and(g, low))), round),
-    f32x4.add(f32x4.add(f32x4.mul(v128.load(at, 48), inv), offsets(i32x4.shr_u(g, 16))), round),
+  return i8x16.narrow_i16x8_s(
+    i16x8.narrow_i32x4_s(dithered4(at, inv, v128.and(h, low)), dithered4(at + 16, inv, i32x4.shr_u(h, 17))),
+    i16x8.narrow_i32x4_s(dithered4(at + 32, inv, v128.and(g, low)), dithered4(at + 48, inv, i32x4.shr_u(g, 17))),
   )
 }
 
 // @ts-ignore: decorator
 @inline
 function dithered1(at: usize, inverse: f32, number: i32, key0: i32, key1: i32): i32 {
-  return <i32>nearest<f32>(load<f32>(at) * inverse + offset1(number, key0, key1))
+  return (<i32>nearest<f32>(load<f32>(at) * inverse) + random1(number, key0, key1)) >> 15
 }
 
 // 16 signed bytes times the scale.
@@ -159,7 +158,7 @@ export function encodeInt8Stochastic(
     const largest = largestMagnitude(x, start, end)
     if (!(largest <= LARGEST_MAGNITUDE)) return block
     const small = largest < SMALLEST_MAGNITUDE
-    const inverse: f32 = small ? 0 : <f32>127 / largest
+    const inverse: f32 = small ? 0 : (<f32>127 / largest) * <f32>32768
     store<f32>(scales + (<usize>block << 2), small ? 0 : largest / <f32>127)
     const inv = f32x4.splat(inverse)
     let i = start
@@ -190,7 +189,7 @@ export function encodeInt4(
     const largest = largestMagnitude(x, start, end)
     if (!(largest <= LARGEST_MAGNITUDE)) return block
     const small = largest < SMALLEST_MAGNITUDE
-    const inverse: f32 = small ? 0 : <f32>7 / largest
+    const inverse: f32 = small ? 0 : (<f32>7 / largest) * <f32>32768
     store<f32>(scales + (<usize>block << 2), small ? 0 : largest / <f32>7)
     const inv = f32x4.splat(inverse)
     const into = codes + <usize>(start >> 1)

@@ -12,6 +12,12 @@ const TABLE: usize = 16
 // Searches that interpolate, before only halving is used.
 const INTERPOLATIONS: i32 = 12
 
+// What a pass over a chunk found. WebAssembly globals belong to one thread, unlike memory.
+let most: i32 = 0
+let count: i32 = 0
+// Of the magnitudes with exactly the threshold's bits, how many are kept.
+let ties: i32 = 0
+
 // Values kept of a chunk of n.
 // @ts-ignore: decorator
 @inline
@@ -25,21 +31,33 @@ function magnitude(at: usize): i32 {
   return load<i32>(at) & ABSOLUTE
 }
 
-// Bits of the largest magnitude.
-function largestBits(x: usize, n: i32): i32 {
+// Sets `most` to the bits of the largest magnitude and `count` to the number of those that are at least `bits`.
+function survey(x: usize, n: i32, bits: i32): void {
   const absolute = i32x4.splat(ABSOLUTE)
+  const below = i32x4.splat(bits - 1)
   let m0 = i32x4.splat(0)
   let m1 = i32x4.splat(0)
+  let c0 = i32x4.splat(0)
+  let c1 = i32x4.splat(0)
   let i: i32 = 0
   for (; i + 8 <= n; i += 8) {
     const at = x + (<usize>i << 2)
-    m0 = i32x4.max_s(m0, v128.and(v128.load(at), absolute))
-    m1 = i32x4.max_s(m1, v128.and(v128.load(at, 16), absolute))
+    const a = v128.and(v128.load(at), absolute)
+    const b = v128.and(v128.load(at, 16), absolute)
+    m0 = i32x4.max_s(m0, a)
+    m1 = i32x4.max_s(m1, b)
+    c0 = i32x4.sub(c0, i32x4.gt_s(a, below))
+    c1 = i32x4.sub(c1, i32x4.gt_s(b, below))
   }
   const m = i32x4.max_s(m0, m1)
-  let most = max(max(i32x4.extract_lane(m, 0), i32x4.extract_lane(m, 1)), max(i32x4.extract_lane(m, 2), i32x4.extract_lane(m, 3)))
-  for (; i < n; i++) most = max(most, magnitude(x + (<usize>i << 2)))
-  return most
+  const c = i32x4.add(c0, c1)
+  most = max(max(i32x4.extract_lane(m, 0), i32x4.extract_lane(m, 1)), max(i32x4.extract_lane(m, 2), i32x4.extract_lane(m, 3)))
+  count = i32x4.extract_lane(c, 0) + i32x4.extract_lane(c, 1) + i32x4.extract_lane(c, 2) + i32x4.extract_lane(c, 3)
+  for (; i < n; i++) {
+    const value = magnitude(x + (<usize>i << 2))
+    most = max(most, value)
+    count += i32(value >= bits)
+  }
 }
 
 // Number of magnitudes whose bits are at least `bits`.
@@ -57,9 +75,9 @@ function countFrom(x: usize, n: i32, bits: i32): i32 {
     c1 = i32x4.sub(c1, i32x4.gt_s(v128.and(v128.load(at, 48), absolute), below))
   }
   const c = i32x4.add(c0, c1)
-  let count = i32x4.extract_lane(c, 0) + i32x4.extract_lane(c, 1) + i32x4.extract_lane(c, 2) + i32x4.extract_lane(c, 3)
-  for (; i < n; i++) count += i32(magnitude(x + (<usize>i << 2)) >= bits)
-  return count
+  let found = i32x4.extract_lane(c, 0) + i32x4.extract_lane(c, 1) + i32x4.extract_lane(c, 2) + i32x4.extract_lane(c, 3)
+  for (; i < n; i++) found += i32(magnitude(x + (<usize>i << 2)) >= bits)
+  return found
 }
 
 // About log2 of a positive number, good enough to interpolate with.
@@ -69,47 +87,54 @@ function roughLog(value: f32): f32 {
   return <f32>reinterpret<i32>(value)
 }
 
-// Bits t with count(>= t) >= k and count(> t) <= k: those of the k-th largest magnitude, or smaller ones with the same count. Any such t leads to
-// the same choice, so how it is looked for is free: between a bound that is too low and one that is too high, where the logarithm of the count,
-// taken as linear in the value, says (exact for Laplace tails, close for normal ones), from the threshold of the chunk before.
-function threshold(x: usize, n: i32, k: i32, most: i32, guess: i32): i32 {
-  let low: i32 = 0
-  let high = most + 1
-  if (k >= n || most == 0) return low
+// The threshold, as bits, with exactly k magnitudes at or above it, or where equal magnitudes forbid that, the k-th largest of them. After a survey
+// with `guess`, the threshold of the chunk before. Sets `ties`. How it is looked for does not change which values are kept: between a bound that
+// is too low and one that is too high, where the logarithm of the count, taken as linear in the value, says (exact for Laplace tails, close
+// for normal ones).
+function threshold(x: usize, n: i32, k: i32, guess: i32): i32 {
+  ties = n
+  if (count == k) return guess
   const target = roughLog(<f32>k)
-  let above = roughLog(<f32>n) - target
-  let below = roughLog(0.5) - target
+  const all = roughLog(<f32>n) - target
+  const none = roughLog(0.5) - target
+  const level = roughLog(max<f32>(<f32>count, 0.5)) - target
+  const over = count > k
+  let low = over ? guess : 0
+  let high = over ? most + 1 : min(guess, most + 1)
+  let above = over ? level : all
+  let below = over || guess > most ? none : level
+  let atHigh = over || guess > most ? 0 : count
   let side: i32 = 0
   for (let turn: i32 = 0; high - low > 1; turn++) {
     let middle = low + ((high - low) >> 1)
-    if (turn == 0 && guess > low && guess < high) {
-      middle = guess
-    } else if (turn < INTERPOLATIONS) {
+    if (turn < INTERPOLATIONS) {
       const from = reinterpret<f32>(low)
       const to = reinterpret<f32>(min(high, most))
       const bits = reinterpret<i32>(from + (to - from) * (above / (above - below)))
       middle = min(max(bits, low + 1), high - 1)
     }
-    const count = countFrom(x, n, middle)
+    count = countFrom(x, n, middle)
     if (count == k) return middle
-    const level = roughLog(max<f32>(<f32>count, 0.5)) - target
+    const height = roughLog(max<f32>(<f32>count, 0.5)) - target
     if (count > k) {
       low = middle
-      above = level
-      // A bound that stays twice is pulled in by halving its value (the Illinois rule).
+      above = height
+      // A bound that stays twice is pulled in by halving its height (the Illinois rule).
       if (side == 1) below *= 0.5
       side = 1
     } else {
       high = middle
-      below = level
+      atHigh = count
+      below = height
       if (side == -1) above *= 0.5
       side = -1
     }
   }
+  ties = k - atHigh
   return low
 }
 
-// Writes position number `index`: 12 bits each, two in three bytes, low bits first.
+// Position number `index`: 12 bits each, two in three bytes, low bits first.
 // @ts-ignore: decorator
 @inline
 function putPosition(positions: usize, index: i32, position: i32): void {
@@ -130,16 +155,18 @@ function getPosition(positions: usize, index: i32): i32 {
   return (load<u8>(at, 1) >> 4) | (<i32>load<u8>(at, 2) << 4)
 }
 
-// Writes the positions of the k largest magnitudes in rising order; of equal ones the first.
+// Writes the positions of the k values at or above the threshold, rising.
 function choose(x: usize, n: i32, k: i32, bits: i32, positions: usize): void {
   const absolute = i32x4.splat(ABSOLUTE)
   const below = i32x4.splat(bits - 1)
-  // How many with exactly these bits are taken.
-  let ties = k - countFrom(x, n, bits + 1)
   let index: i32 = 0
   let i: i32 = 0
-  for (; i + 4 <= n && index < k; i += 4) {
-    let mask = i32x4.bitmask(i32x4.gt_s(v128.and(v128.load(x + (<usize>i << 2)), absolute), below))
+  for (; i + 8 <= n && index < k; i += 8) {
+    const at = x + (<usize>i << 2)
+    const a = i32x4.gt_s(v128.and(v128.load(at), absolute), below)
+    const b = i32x4.gt_s(v128.and(v128.load(at, 16), absolute), below)
+    if (!v128.any_true(v128.or(a, b))) continue
+    let mask = i32x4.bitmask(a) | (i32x4.bitmask(b) << 4)
     while (mask != 0) {
       const position = i + ctz(mask)
       mask &= mask - 1
@@ -212,11 +239,13 @@ export function encodeTopK(x: usize, message: usize, length: i32, kept: i32): i3
     const n = min<i32>(CHUNK, length - start)
     const k = keptOf(n, kept)
     const from = x + (<usize>start << 2)
-    const most = largestBits(from, n)
+    // Where all are kept there is nothing to look for.
+    if (k == n) guess = 0
+    survey(from, n, guess)
     if (most >= INFINITY_BITS) return chunk
     const positions = table + TABLE
     const codes = positions + <usize>((3 * k + 1) >> 1)
-    guess = threshold(from, n, k, most, guess)
+    guess = threshold(from, n, k, guess)
     choose(from, n, k, guess, positions)
     quantize(from, k, table, positions, codes)
     table = codes + <usize>((k + 3) >> 2)

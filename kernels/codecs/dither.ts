@@ -1,3 +1,4 @@
+import { nearest } from '../rounding.ts'
 import type { Dither } from './types.ts'
 
 /** A bijection of 32-bit words that mixes well: Wellons' `lowbias32` (https://nullprogram.com/blog/2018/07/31/), `key` xored in its middle. */
@@ -15,11 +16,11 @@ export function ditherKeys({ seed }: Dither): { key0: number; key1: number } {
 }
 
 /**
- * Offset in (-1/2, 1/2) added to a value before it is rounded to the nearest integer: (h - 32767.5) / 65536 with 16 random bits h. One hash
- * serves two values four apart, which is how the lanes of the SIMD kernel lie.
+ * value * factor rounded up or down, up with the probability of its fraction: in fixed point with 15 bits after the point, 15 random bits are
+ * added and the fraction is cut off. One hash serves two values four apart, which is how the lanes of the SIMD kernel lie.
  */
-export function offset(number: number, key0: number, key1: number): number {
+export function roundAtRandom(value: number, factor: number, number: number, key0: number, key1: number): number {
   const word = mix((((number >>> 3) << 2) + (number & 3) + key0) | 0, key1)
-  const half = (number & 4) === 0 ? word & 0xffff : word >>> 16
-  return (half - 32767.5) / 65536
+  const random = (number & 4) === 0 ? word & 0x7fff : word >>> 17
+  return (nearest(Math.fround(value * Math.fround(factor * 2 ** 15))) + random) >> 15
 }

@@ -1,7 +1,7 @@
 import { LARGEST_FLOAT32, SMALLEST_MAGNITUDE } from '../constants.ts'
 import { nearest } from '../rounding.ts'
 import { cannotCode, checkBlocks, checkDither, checkHalves } from './checks.ts'
-import { ditherKeys, offset } from './dither.ts'
+import { ditherKeys, roundAtRandom } from './dither.ts'
 import { topKTwins } from './topk.ts'
 import { CODEC_BLOCK, type CodecKernels, LARGEST_CODED } from './types.ts'
 
@@ -85,7 +85,7 @@ export const codecTwins: CodecKernels = {
     eachBlock(x.length, (block, start, end) => {
       const inverse = scaleOf('encodeInt8Stochastic', x, scales, block, end, 127)
       for (let i = start; i < end; i++) {
-        codes[i] = nearest(f(f(x[i]! * inverse) + offset(dither.first + i, key0, key1)))
+        codes[i] = roundAtRandom(x[i]!, inverse, dither.first + i, key0, key1)
       }
     })
   },
@@ -102,7 +102,7 @@ export const codecTwins: CodecKernels = {
     eachBlock(x.length, (block, start, end) => {
       const inverse = scaleOf('encodeInt4', x, scales, block, end, 7)
       const code = (i: number): number =>
-        i < end ? nearest(f(f(x[i]! * inverse) + offset(dither.first + i, key0, key1))) & 15 : 0
+        i < end ? roundAtRandom(x[i]!, inverse, dither.first + i, key0, key1) & 15 : 0
       const half = Math.ceil((end - start) / 2)
       for (let j = 0; j < half; j++) codes[start / 2 + j] = code(start + j) | (code(start + half + j) << 4)
     })

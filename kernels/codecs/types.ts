@@ -10,7 +10,7 @@ export const TOPK_CHUNK = 4096
 export const LARGEST_CODED = 2 ** 127
 
 /**
- * What stochastic rounding draws from: value number `first + i` of the tensor is rounded by 16 bits that depend on `seed` and that number only, so
+ * What stochastic rounding draws from: value number `first + i` of the tensor is rounded by 15 bits that depend on `seed` and that number only, so
  * a message does not depend on how it was cut into slices. Not for secrets.
  */
 export interface Dither {
@@ -27,7 +27,7 @@ export interface Dither {
 export interface CodecKernels {
   /** One int8 code per value and one float32 scale (largest magnitude / 127) per block; nearest rounding, ties to even. */
   encodeInt8(x: Float32Array, codes: Int8Array, scales: Float32Array): void
-  /** The same with stochastic rounding: the mean over seeds is the value, to 2⁻¹⁷ of a scale. */
+  /** The same with stochastic rounding: the mean over seeds is the value, to 2⁻¹⁶ of a scale. */
   encodeInt8Stochastic(x: Float32Array, codes: Int8Array, scales: Float32Array, dither: Dither): void
   /** out <- code * scale of its block. */
   decodeInt8(codes: Int8Array, scales: Float32Array, out: Float32Array): void

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander'
 import { jsonOption, whole } from '../options.ts'
 import { createOutput, table } from '../output.ts'
+import { benchSpsa } from './bench/spsa.ts'
 
 interface EngineFlags {
   engine?: 'native' | 'wasm' | 'js'
@@ -64,26 +65,29 @@ export function bench(): Command {
   )
   command.addCommand(
     new Command('codec')
-      .description('the int8 code: speed on one core against a copy of memory, and its error')
+      .description('the codes of tensors: speed on one core against a copy of memory, bytes and error')
       .addOption(new Option('--runs <count>', 'medians of that many runs').argParser(whole(1, 1000)))
       .addOption(jsonOption())
       .addHelpText('after', '\nExample:\n  $ starling bench codec')
       .action(async (flags: { runs?: number; json?: true }) => {
         const output = createOutput(flags.json === true)
         const { benchCodec } = await import('../../bench/codec.ts')
-        const figures = benchCodec(flags.runs === undefined ? {} : { runs: flags.runs })
-        output.summary({ bench: 'codec', ...figures })
-        const share = (speed: number): string => `${((100 * speed) / figures.copy).toFixed(0)} %`
-        const row = (name: string, speed: number): string[] => [name, `${speed.toFixed(0)} MB/s`, share(speed)]
-        output.line(
-          table(
-            ['', 'speed', 'of a copy'],
-            [row('copy', figures.copy), row('encode', figures.encode), row('decode', figures.decode)],
-          ),
-        )
+        const report = benchCodec(flags.runs === undefined ? {} : { runs: flags.runs })
+        for (const figures of report.codecs) output.record({ kind: 'codec', ...figures })
+        output.summary({ bench: 'codec', ...report })
+        const speed = (value: number): string =>
+          `${value.toFixed(0)} MB/s (${((100 * value) / report.copy).toFixed(0)} %)`
+        const rows = report.codecs.map(({ codec, bytes, encode, decode, meanSquaredError }) => [
+          codec,
+          (bytes / report.values).toFixed(3),
+          speed(encode),
+          speed(decode),
+          meanSquaredError.toExponential(2),
+        ])
+        output.line(table(['code', 'bytes/value', 'encode', 'decode', 'squared error'], rows))
         output.line()
         output.line(
-          `mean squared error on N(0, 1): ${figures.meanSquaredError.toExponential(2)}; ${figures.values.toLocaleString('en')} values in ${figures.bytes.toLocaleString('en')} bytes`,
+          `${report.values.toLocaleString('en')} values of N(0, 1); a copy of the same memory does ${report.copy.toFixed(0)} MB/s`,
         )
       }),
   )
@@ -118,5 +122,6 @@ export function bench(): Command {
         )
       }),
   )
+  command.addCommand(benchSpsa())
   return command
 }
