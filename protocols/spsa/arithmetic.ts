@@ -12,6 +12,9 @@ export const ROWS = 128
 /** Largest sum. */
 const LIMIT = 2 ** 31 - 1
 
+/** Bounds of the largest sum above this are replaced by the largest sum itself: half of what there is room for. */
+const WORTH_A_LOOK = 2 ** 30
+
 /** Largest numerator of a direction. */
 const LARGEST_NUMERATOR = { sign: 1, gaussian: 16 } as const
 
@@ -90,7 +93,7 @@ export function* rowsOf(
 
 /**
  * sums += the effects. No sum leaves 32 bits: when the next batch could make one, what was added is taken off again, which integers do exactly, and it
- * throws StarlingError 'sums-overflow'. Returns parameters times directions, and a bound of the largest sum.
+ * throws StarlingError 'sums-overflow'. Returns parameters times directions, and a bound of the largest sum that is exact above 2^30.
  */
 export function addEffects(
   context: ComputeContext,
@@ -122,7 +125,7 @@ export function addEffects(
     work += rows.count * (part.end - part.start)
     added++
   }
-  return { work, largest }
+  return { work, largest: largest > WORTH_A_LOOK ? context.kernels.maxAbs(sums) : largest }
 }
 
 /** Every batch of every part that has parameters. */

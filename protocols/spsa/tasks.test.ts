@@ -162,8 +162,9 @@ test('a sum that could leave 32 bits is refused, and nothing is changed', () => 
   clearTask.run(context, null)
   const balanced: Effect = { author: 'ada', from: 1, coefficients: new Int32Array(1_000).fill(4_000_000) }
   const { largest } = applyTask.run(context, { run: RUN, effects: [balanced], rule })
-  assert.ok(largest < 2 ** 31)
-  assert.ok(context.kernels.maxAbs(sums) > 4_000_000)
+  assert.ok(largest < 2 ** 30 && largest >= context.kernels.maxAbs(sums))
+  sums[7] = -(2 ** 30) - 5
+  assert.equal(applyTask.run(context, { run: RUN, effects: [], rule }).largest, 2 ** 30 + 5)
 })
 
 test('points beside theta are theta ± epsilon z, and theta stays', () => {

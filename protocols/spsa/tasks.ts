@@ -50,7 +50,7 @@ export interface Applied {
   seconds: number
   /** Parameters times contributions. */
   work: number
-  /** The largest sum is at most this. */
+  /** The largest sum is at most this; exactly this if it is above 2^30, half of what there is room for. */
   largest: number
 }
 
