@@ -25,7 +25,7 @@ export interface FuzzCounts {
 export function fuzzDecoder(
   codec: TensorCodec,
   loadKernels: (vectors: SharedVectors) => Kernels,
-  options: { inputs: number; seed: number },
+  options: { inputs: number; seed: number | string },
 ): FuzzCounts {
   const vectors = SharedVectors.create({
     values: { type: 'float32', length: LONGEST },
