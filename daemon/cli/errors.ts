@@ -26,6 +26,7 @@ const MISTAKES = new Set([
   // Manifest and link
   'bad-manifest',
   'bad-link',
+  'bad-run-log',
   'bad-address',
   'bad-identity',
   'other-run',

@@ -11,6 +11,7 @@ import { init } from './commands/init.ts'
 import { inspect } from './commands/inspect.ts'
 import { join } from './commands/join.ts'
 import { peers } from './commands/peers.ts'
+import { replay } from './commands/replay.ts'
 import { start } from './commands/start.ts'
 import { status } from './commands/status.ts'
 import { stop } from './commands/stop.ts'
@@ -49,6 +50,7 @@ function build(report: (code: number) => void): Command {
     generate,
     evaluate,
     inspect,
+    replay,
     doctor,
     bench,
   ]) {

@@ -48,17 +48,22 @@ export function summarize(swarm: LocalSwarm, context: Context): Summary {
     merged,
     ...sameBits(peers)?.json,
   }
+  const sets = peers.some((peer) => peer.set !== undefined)
   const rows = peers.map((peer) => [
     peer.name,
     peer.state,
     peer.step.toLocaleString('en'),
-    peer.round,
+    sets ? (peer.set?.contributions ?? 0).toLocaleString('en') : peer.round,
     formatLoss(peer.validationLoss),
     formatBytes(peer.bytesSent),
     formatBytes(peer.bytesReceived),
     peer.restarts === 0 ? '' : `${peer.restarts} restarts`,
   ])
-  const lines = ['', table(['peer', 'state', 'steps', 'rounds', 'validation', 'sent', 'received', ''], rows), '']
+  const lines = [
+    '',
+    table(['peer', 'state', 'steps', sets ? 'contributions' : 'rounds', 'validation', 'sent', 'received', ''], rows),
+    '',
+  ]
   for (const peer of peers) if (peer.failure !== undefined) lines.push(`${peer.name} failed: ${peer.failure}`)
   const same = sameBits(peers)
   if (same !== undefined) lines.push(...same.lines)

@@ -48,6 +48,7 @@ export function advance(progress: Progress, event: OwnEvent): void {
   } else if (event.kind === 'exchange' || event.kind === 'exchange-skipped') progress.round = event.round
   else if (event.kind === 'joined' || event.kind === 'finished') set(event.step, event.round)
   else if (event.kind === 'resumed') set(event.step)
+  else if (event.kind === 'final') progress.validationLoss = event.ownLoss
   else if (event.kind === 'contributions') progress.set = setOf(event)
 }
 

@@ -1,6 +1,14 @@
 /** Every way to agree that this version knows, for the node (by name) and for the trainer thread (their compute tasks). */
 import type * as z from 'zod'
-import { type ComputeTask, noloco, nolocoOptionsSchema, type StrategyDefinition } from '../../protocols/index.ts'
+import {
+  CONTRIBUTIONS_TOPIC,
+  type ComputeTask,
+  noloco,
+  nolocoOptionsSchema,
+  type StrategyDefinition,
+  spsa,
+  spsaOptionsSchema,
+} from '../../protocols/index.ts'
 
 /** A strategy as a run uses it. */
 export interface StrategyEntry {
@@ -17,6 +25,11 @@ export const strategiesModule: string = import.meta.url
 
 export const strategies: Readonly<Record<string, StrategyEntry>> = {
   noloco: { definition: noloco, schema: nolocoOptionsSchema as z.ZodType<Record<string, unknown>>, topics: [] },
+  spsa: {
+    definition: spsa,
+    schema: spsaOptionsSchema as z.ZodType<Record<string, unknown>>,
+    topics: [CONTRIBUTIONS_TOPIC],
+  },
 }
 
 /** Compute tasks of every strategy. */

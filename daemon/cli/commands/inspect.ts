@@ -8,6 +8,7 @@ import { findCheckpoint } from '../model.ts'
 import { jsonOption } from '../options.ts'
 import { createOutput, type Output, plain, table } from '../output.ts'
 import { readUserFile } from '../run-file.ts'
+import { isRunLog, openRunLog } from '../run-log.ts'
 
 /** Largest safetensors header read, bytes; the format's own limit. */
 const MAX_HEADER = 100_000_000
@@ -15,7 +16,7 @@ const MAX_HEADER = 100_000_000
 /** `starling inspect FILE`: what a file, a checkpoint or a link holds. */
 export function inspect(): Command {
   return new Command('inspect')
-    .description('what a checkpoint, a safetensors file, a run.yaml or a run link holds')
+    .description('what a checkpoint, a safetensors file, a log of contributions, a run.yaml or a run link holds')
     .argument('<file|link>')
     .addOption(jsonOption())
     .addHelpText('after', '\nExample:\n  $ starling inspect .starling/runs/stories-1')
@@ -26,11 +27,12 @@ export function inspect(): Command {
         throw new StarlingError('file-missing', `There is no ${what}, and it is no run link either`)
       if (statSync(what).isDirectory()) return await inspectCheckpoint(what, output)
       if (/\.ya?ml$/.test(what)) return await inspectRun(what, output)
+      if (isRunLog(what)) return await inspectRunLog(what, output)
       if (/\.safetensors$/.test(what)) return await inspectSafetensors(what, output)
       if (basename(what) === 'manifest.json') return await inspectCheckpoint(what, output)
       throw new StarlingError(
         'unknown-file',
-        `${what} is neither a checkpoint folder, nor .safetensors, nor .yaml, nor a run link`,
+        `${what} is neither a checkpoint folder, nor .safetensors, nor .yaml, nor .log, nor a run link`,
       )
     })
 }
@@ -100,6 +102,45 @@ async function inspectCheckpoint(path: string, output: Output): Promise<void> {
       tensors.map((piece) => [piece.tensor, piece.shape.join(' × ')]),
     ),
   )
+}
+
+async function inspectRunLog(path: string, output: Output): Promise<void> {
+  const { run, authors, excluded, digest, bytes = 0 } = await openRunLog(path)
+  const contributions = [...authors.values()].reduce((sum, each) => sum + each.length, 0)
+  for (const [author, each] of authors) output.record({ kind: 'author', author, contributions: each.length })
+  for (const each of excluded) output.record({ kind: 'excluded', ...each })
+  output.summary({
+    what: 'run log',
+    path,
+    run: run.id,
+    name: run.manifest.name,
+    authors: authors.size,
+    contributions,
+    excluded: excluded.length,
+    bytes,
+    digest,
+    parameters: run.layout.parameters,
+    steps: run.training.steps,
+    intact: true,
+  })
+  output.line(`log        ${path}`)
+  output.line(`run        ${run.manifest.name} (${run.id}), ${run.layout.parameters.toLocaleString('en')} parameters`)
+  output.line(
+    `holds      ${contributions.toLocaleString('en')} contributions of ${authors.size} authors, every signature fits`,
+  )
+  output.line(
+    `size       ${formatBytes(bytes)}, ${(bytes / Math.max(1, contributions)).toFixed(2)} bytes a contribution`,
+  )
+  output.line(`set        ${digest}`)
+  output.line()
+  const rows = [
+    ...[...authors].map(([author, each]) => [
+      author,
+      `${each.length.toLocaleString('en')} of ${run.training.steps.toLocaleString('en')}`,
+    ]),
+    ...excluded.map(({ author, step }) => [author, `excluded: two contributions for step ${step}`]),
+  ]
+  output.line(table(['author', 'contributions'], rows))
 }
 
 interface HeaderEntry {
