@@ -62,6 +62,8 @@ export interface ContributionLog {
   digest(): Uint8Array
   /** An author's contributions; a view that is good until the log changes. Empty for an unknown author. */
   bytesOf(author: PeerName): Uint8Array
+  /** Chain after an author's last contribution, 32 bytes; undefined for an unknown author. */
+  headOf(author: PeerName): Uint8Array | undefined
   /** Excluded authors and why; grows only. */
   excluded(): ReadonlyMap<PeerName, EquivocationProof>
   /**

@@ -26,8 +26,9 @@ import type { MemoryNetwork, MemoryPeer } from '../index.ts'
 import { createWorld, type Process, RUN, type World, type WorldOptions } from './world.ts'
 
 export interface ContributorOptions {
-  /** Contributions per peer, and how many are published together. */
+  /** Most contributions per peer, how many each one makes (default: all), and how many are published together. */
   steps: number
+  goal: number
   batch: number
   /** Mean time for one batch, ms. */
   think: number
@@ -59,7 +60,8 @@ export function createLogWorld(
   given: Partial<ContributorOptions> & Pick<WorldOptions<never, Contributor>, 'seed' | 'network' | 'fate' | 'onPut'>,
 ): LogWorld {
   const { seed, network, fate, onPut, ...some } = given
-  const options = { steps: 40, batch: 4, think: 300, maxAuthors: 32, maxRate: 1000, syncEvery: 2000, ...some }
+  const { steps = 40 } = some
+  const options = { steps, goal: steps, batch: 4, think: 300, maxAuthors: 32, maxRate: 1000, syncEvery: 2000, ...some }
   const said = new Map<PeerName, Map<number, number>>()
 
   const definition: StrategyDefinition<ContributorOptions> = {
@@ -73,7 +75,7 @@ export function createLogWorld(
     definition,
     strategy: options,
     size: 16,
-    steps: options.steps,
+    steps,
     ...(network === undefined ? {} : { network }),
     ...(fate === undefined ? {} : { fate }),
     ...(onPut === undefined ? {} : { onPut }),
@@ -88,7 +90,7 @@ function createContributor(
   seed: number,
   said: Map<PeerName, Map<number, number>>,
 ): ContributorStrategy {
-  const { steps, maxAuthors, maxRate, syncEvery, batch, think } = options
+  const { steps, goal, maxAuthors, maxRate, syncEvery, batch, think } = options
   const { self, run, clock } = swarm
   const random = seededRandom(seed, self, 'contributions', clock.now())
   let broken: unknown
@@ -104,7 +106,7 @@ function createContributor(
 
   const contribute = async (signal: AbortSignal): Promise<void> => {
     const from = log.bytesOf(self).length + 1
-    const bytes = Uint8Array.from({ length: Math.min(batch, steps - from + 1) }, () => 1 + random.integer(100))
+    const bytes = Uint8Array.from({ length: Math.min(batch, goal - from + 1) }, () => 1 + random.integer(100))
     await clock.sleep(think * (0.5 + random.uniform()), signal)
     let segment: Segment
     try {
@@ -144,7 +146,7 @@ function createContributor(
       }
       try {
         await sync.ready(signal)
-        while (log.bytesOf(self).length < steps && !log.excluded().has(self) && broken === undefined) {
+        while (log.bytesOf(self).length < goal && !log.excluded().has(self) && broken === undefined) {
           await contribute(signal)
         }
       } catch (error) {

@@ -1,5 +1,6 @@
 /** The asking side of anti-entropy: what one peer has and this one has not, in bounded questions, every answer checked. */
 import { StarlingError } from '../../errors.ts'
+import { equalBytes } from '../../hash.ts'
 import type { PeerName, Transport } from '../../ports.ts'
 import type { MessageType } from '../../wire/index.ts'
 import type { ContributionLog, RefusalReason, Segment } from '../types.ts'
@@ -12,6 +13,7 @@ import {
   type SyncQuestion,
   segmentsAnswer,
   syncQuestion,
+  type VersionEntry,
   versionAnswer,
 } from './messages.ts'
 
@@ -102,7 +104,8 @@ export class Exchange {
           await this.#fetchProof(author)
         }
       }
-      await this.segments(page)
+      await this.segments(page.map(([author, count]) => [author, count]))
+      await this.segments(this.#parted(page), true)
       if (!more) {
         return
       }
@@ -110,8 +113,18 @@ export class Exchange {
     }
   }
 
+  /** Authors of whom the peer has as many contributions as this one, and others. */
+  #parted(page: readonly VersionEntry[]): Entry[] {
+    const parted = page.filter(([author, count, tag]) => {
+      const head = this.#log.headOf(author)
+      const same = head === undefined || equalBytes(head.subarray(0, tag.length), tag)
+      return this.#log.bytesOf(author).length === count && !same
+    })
+    return parted.map(([author, count]) => [author, count])
+  }
+
   /** The last name of a page; a page that is out of order or claims too much is a fault. */
-  #checkPage(after: PeerName, page: readonly Entry[], excluded: readonly PeerName[], more: boolean): PeerName {
+  #checkPage(after: PeerName, page: readonly VersionEntry[], excluded: readonly PeerName[], more: boolean): PeerName {
     const names = [page.map(([author]) => author), excluded]
     const sorted = names.every((list) => list.every((name, index) => name > (list[index - 1] ?? after)))
     const last = names

@@ -108,6 +108,10 @@ class Log implements ContributionLog {
     return this.#authors.get(author)?.view() ?? new Uint8Array(0)
   }
 
+  headOf(author: PeerName): Uint8Array | undefined {
+    return this.#authors.get(author)?.head.hash
+  }
+
   excluded(): ReadonlyMap<PeerName, EquivocationProof> {
     return this.#excluded
   }

@@ -35,10 +35,11 @@ test('the longest of everything fits its message, a question or gossip of 64 KiB
   const names = Array.from({ length: PAGE }, (_, index) => name(index))
   const page = names.map((author): [string, number] => [author, MAX_STEPS])
   assert.ok(syncQuestion.encode({ ask: 'segments', wanted: page }).length <= 64 * 1024)
+  const versions = page.map(([author, count]): [string, number, Uint8Array] => [author, count, hash.subarray(0, 8)])
   const half = names.slice(PAGE / 2)
-  const answer = { equal: false, digest: hash, page: page.slice(0, PAGE / 2), excluded: half, more: true } as const
+  const answer = { equal: false, digest: hash, page: versions.slice(0, PAGE / 2), excluded: half, more: true } as const
   assert.deepEqual(versionAnswer.decode(versionAnswer.encode(answer)), answer)
-  versionAnswer.encode({ equal: false, digest: hash, page, excluded: [], more: true })
+  versionAnswer.encode({ equal: false, digest: hash, page: versions, excluded: [], more: true })
 
   const begun = page.map(([author], index) => ({
     author,
@@ -76,7 +77,7 @@ test('random, changed and cut bytes are decoded canonically or refused, and neve
     [syncQuestion, { ask: 'version', digest: hash, after: 'a' }],
     [syncQuestion, { ask: 'segments', wanted: entries }],
     [syncQuestion, { ask: 'proof', author: 'a' }],
-    [versionAnswer, { equal: false, digest: hash, page: entries, excluded: ['c'], more: false }],
+    [versionAnswer, { equal: false, digest: hash, page: [['a', 3, hash.slice(0, 8)]], excluded: ['c'], more: false }],
     [segmentsAnswer, { segments: [{ author: 'a', from: 1, bytes: hash, signature }] }],
     [proofAnswer, { proof: proof(5) }],
   ] as const

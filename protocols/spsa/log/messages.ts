@@ -87,6 +87,14 @@ export const news = defineMessage<SegmentNews | ProofNews>(
 /** An author, and a count or a step of it. */
 export type Entry = [author: PeerName, count: number]
 
+/** An author, its count and the beginning of its head: two histories of one length differ in it. */
+export type VersionEntry = [author: PeerName, count: number, head: Uint8Array]
+
+/** Bytes of a head in a version vector. Equality of sets rests on the digest; this only shows where they differ. */
+export const HEAD_TAG_BYTES = 8
+
+const versions = z.array(z.tuple([author, step, bytesOf(HEAD_TAG_BYTES)])).max(PAGE) as z.ZodType<VersionEntry[]>
+
 const entries = z.array(z.tuple([author, step])).max(PAGE) as z.ZodType<Entry[]>
 
 /**
@@ -117,7 +125,7 @@ export const syncQuestion = defineMessage<SyncQuestion>(
  */
 export type VersionAnswer =
   | { equal: true }
-  | { equal: false; digest: Uint8Array; page: Entry[]; excluded: PeerName[]; more: boolean }
+  | { equal: false; digest: Uint8Array; page: VersionEntry[]; excluded: PeerName[]; more: boolean }
 
 export const versionAnswer = defineMessage<VersionAnswer>(
   'spsa-version',
@@ -126,12 +134,12 @@ export const versionAnswer = defineMessage<VersionAnswer>(
     z.strictObject({
       equal: z.literal(false),
       digest: bytesOf(HASH_BYTES),
-      page: entries,
+      page: versions,
       excluded: z.array(author).max(PAGE),
       more: z.boolean(),
     }),
   ]),
-  { maxBytes: 64 * 1024, maxItems: 4 * PAGE + 16 },
+  { maxBytes: 64 * 1024, maxItems: 5 * PAGE + 16 },
 )
 
 /** Some of the wanted segments, the first one always; what is missing is asked for again. */

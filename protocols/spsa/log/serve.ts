@@ -8,12 +8,14 @@ import { MAX_STEPS } from './limits.ts'
 import {
   ANSWER_BYTES,
   type Entry,
+  HEAD_TAG_BYTES,
   PAGE,
   proofAnswer,
   SYNC_METHOD,
   segmentsAnswer,
   syncQuestion,
   type VersionAnswer,
+  type VersionEntry,
   versionAnswer,
 } from './messages.ts'
 
@@ -54,14 +56,15 @@ function versionPage(log: ContributionLog, digest: Uint8Array, after: PeerName):
   }
   const version = log.version()
   const names = [...version.keys(), ...log.excluded().keys()].filter((name) => name > after).sort()
-  const page: Entry[] = []
+  const page: VersionEntry[] = []
   const excluded: PeerName[] = []
   for (const name of names.slice(0, PAGE)) {
     const count = version.get(name)
-    if (count === undefined) {
+    const head = log.headOf(name)
+    if (count === undefined || head === undefined) {
       excluded.push(name)
     } else {
-      page.push([name, count])
+      page.push([name, count, head.slice(0, HEAD_TAG_BYTES)])
     }
   }
   return { equal: false, digest: own, page, excluded, more: names.length > PAGE }

@@ -15,6 +15,7 @@ import { Exchange, PeerFault } from './ask.ts'
 import { Gossip } from './gossip.ts'
 import { type Known, KnownPeers, MAX_PEERS } from './known.ts'
 import type { Entry } from './messages.ts'
+import { untilReady } from './ready.ts'
 import { serveSync } from './serve.ts'
 
 /** Options of {@link createSync}. */
@@ -76,15 +77,6 @@ const FLUSH_INTERVAL = 10_000
 
 /** Times that a peer may claim what it does not serve; then it is held against it. Serving forgives. */
 const MAX_STRIKES = 3
-
-/** Time for a first member to be heard before a peer takes itself for alone, ms: longer than a heartbeat interval. */
-const ALONE_AFTER = 3_000
-
-/** Pause between two looks for members to ask, ms. */
-const LOOK_INTERVAL = 250
-
-/** Members asked for own earlier contributions. */
-const READY_PEERS = 8
 
 /** Reports of rejects per second and at once about one peer; a flood is one line, not a thousand. */
 const REPORT_RATE = { rate: 0.2, burst: 5, keys: MAX_PEERS }
@@ -169,33 +161,10 @@ class AntiEntropy implements Sync {
     return this.#known.agreeing(this.#log.digest())
   }
 
-  async ready(signal: AbortSignal): Promise<void> {
-    const aloneAt = this.#swarm.clock.now() + ALONE_AFTER
-    let said = false
-    for (;;) {
-      const peers = this.#pick(READY_PEERS)
-      const answers = await Promise.all(peers.map((peer) => this.#under.get(peer) ?? this.#exchange(peer)))
-      this.#checkAborted(signal)
-      if (answers.includes(true)) {
-        this.#log.trustOwn()
-      }
-      const asked = peers.length > 0 || this.#swarm.clock.now() >= aloneAt
-      if (asked && !this.#log.ownDamaged) {
-        return
-      }
-      if (!said) {
-        said = true
-        this.#report({ kind: 'waiting', for: 'a member that knows the own contributions' })
-      }
-      await this.#swarm.clock.sleep(LOOK_INTERVAL, signal).catch(() => undefined)
-      this.#checkAborted(signal)
-    }
-  }
-
-  #checkAborted(signal: AbortSignal): void {
-    if (signal.aborted || this.#stopped.signal.aborted) {
-      throw new StarlingError('aborted', 'waiting for the own contributions was given up', {})
-    }
+  ready(signal: AbortSignal): Promise<void> {
+    const ask = (peer: PeerName): Promise<boolean> => this.#under.get(peer) ?? this.#exchange(peer)
+    const modules = { clock: this.#swarm.clock, log: this.#log, report: this.#report }
+    return untilReady({ ...modules, pick: (count) => this.#pick(count), ask, stopped: this.#stopped.signal }, signal)
   }
 
   /** Random members with an open connection, or any members where there is none of those. */
