@@ -157,6 +157,12 @@ test('float16: to 11 bits, and refused from 65520 on', () => {
   )
   assert.deepEqual([...decoded], [1, 1 + 2 ** -10, 65_504, -(2 ** -24), 0])
   assert.throws(() => through(codecs.float16, Float32Array.of(65_520)), { code: 'not-finite' })
+  for (const half of [0x7c00, 0xfc00, 0x7e00]) {
+    const message = new Uint8Array(Uint16Array.of(0, half).buffer)
+    const out = new Float32Array(2).fill(7)
+    assert.throws(() => codecs.float16.decode(twins, message, 2, 0, out), { code: 'bad-tensor' })
+    assert.deepEqual([...out], [7, 7])
+  }
 })
 
 test('int8: the message is laid out as documented', () => {

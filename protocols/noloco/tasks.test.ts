@@ -91,7 +91,7 @@ test('disagreement estimates the standard deviation of the replicas', () => {
 })
 
 test('a tensor that is not finite, or of another scale, is refused before anything is changed', () => {
-  for (const codec of ['int8', 'float32'] as const) {
+  for (const codec of ['int8', 'float16', 'float32'] as const) {
     const options = nolocoOptionsSchema.parse({ codec })
     const tensor = tensorOptions(options)
     for (const [value, words] of [
