@@ -1,17 +1,23 @@
 /** How fast contributions of the strategy `spsa` are applied, on one core. */
+import { type DirectionKind, loadKernels, SharedVectors, twins } from '../../../kernels/index.ts'
 import {
-  DIRECTION_KEY_BYTES,
-  type DirectionKind,
-  type Kernels,
-  loadKernels,
-  SharedVectors,
-  twins,
-} from '../../../kernels/index.ts'
-import { ROWS } from '../../../protocols/spsa/arithmetic.ts'
-import { directionKeys } from '../../../protocols/spsa/directions.ts'
+  applyTask,
+  type ComputeContext,
+  perturbTask,
+  refreshTask,
+  spsaOptionsSchema,
+  spsaVectors,
+  weightRule,
+} from '../../../protocols/index.ts'
 
-/** Models measured by default, in parameters. The largest takes 1.2 GB. */
+/** Models measured by default, in parameters. The largest takes 1.6 GB. */
 const PARAMETERS = [1_000_000, 10_000_000, 100_000_000] as const
+
+/** Contributions applied in one go, as in a replay. */
+const BATCH = 128
+
+/** Coefficient of a usual contribution: 0.8 in quanta of 2^-10, times the weight 64. */
+const COEFFICIENT = 50_000
 
 /** Parameters at which the plain TypeScript twin is measured: larger ones take long. */
 const TWIN_PARAMETERS = 1_000_000
@@ -29,7 +35,7 @@ export interface SpeedFigures {
   parameters: number
   directions: DirectionKind
   runs: number
-  /** Contributions applied in one pass, as in a replay. */
+  /** Contributions applied in one go, as in a replay. */
   batch: number
   /** Contributions applied per second in such batches. */
   contributionsPerSecond: number
@@ -91,9 +97,9 @@ export function benchSpeed(options: SpeedOptions = {}): SpeedFigures[] {
       parameters: size,
       directions,
       runs,
-      batch: ROWS,
-      contributionsPerSecond: rate('batch', ROWS),
-      perSecond: rate('batch', ROWS * size),
+      batch: BATCH,
+      contributionsPerSecond: rate('batch', BATCH),
+      perSecond: rate('batch', BATCH * size),
       perSecondAlone: rate('alone', size),
       memoryShare: rate('batch', 8 * size) / copy,
       copy,
@@ -104,32 +110,33 @@ export function benchSpeed(options: SpeedOptions = {}): SpeedFigures[] {
   })
 }
 
-/** A model with sums, and contributions for it. */
-function prepare(size: number, kind: DirectionKind): Bodies {
-  const vectors = SharedVectors.create({
-    base: { type: 'float32', length: size },
-    candidate: { type: 'float32', length: size },
-    sums: { type: 'int32', length: size },
-    keys: { type: 'uint8', length: DIRECTION_KEY_BYTES * ROWS },
-    coefficients: { type: 'int32', length: ROWS },
-  })
-  const [base, candidate, sums] = [vectors.float32('base'), vectors.float32('candidate'), vectors.int32('sums')]
-  const [keys, coefficients] = [vectors.bytes('keys'), vectors.int32('coefficients')]
-  base.fill(1)
-  const directions = directionKeys('bench', 'speed')
-  // Of a usual size. What the sums come to does not matter: they are integers modulo 2^32.
-  for (let i = 0; i < ROWS; i++) {
-    keys.set(directions.of(i + 1), DIRECTION_KEY_BYTES * i)
-    coefficients[i] = i % 2 === 0 ? 50_000 : -50_000
+/** A model at its start, and the tasks of a peer that applies contributions to it. */
+function prepare(size: number, directions: DirectionKind): Bodies {
+  const { snapshot: _, ...needed } = spsaVectors(size)
+  const vectors = SharedVectors.create({ theta: { type: 'float32', length: size }, ...needed })
+  const context: ComputeContext = {
+    kernels: loadKernels(vectors),
+    float32: (name) => vectors.float32(name),
+    int32: (name) => vectors.int32(name),
+    bytes: (name) => vectors.bytes(name),
   }
-  const kernels = loadKernels(vectors)
-  const add = (by: Kernels, count: number) => by.addDirections(sums, keys, coefficients, count, kind, 0)
+  const rule = weightRule(spsaOptionsSchema.parse({ directions }), BATCH)
+  const at = { run: 'bench', author: 'bench' }
+  const [base, candidate] = [vectors.float32('base'), vectors.float32('candidate')]
+  base.fill(1)
+  let sign = 1
+  const apply = (count: number, by: ComputeContext = context): void => {
+    // Of changing sign, so that the sums do not grow.
+    sign = -sign
+    const coefficients = new Int32Array(count).fill(sign * COEFFICIENT)
+    applyTask.run(by, { run: at.run, effects: [{ author: at.author, from: 1, coefficients }], rule })
+  }
   return {
     copy: () => candidate.set(base),
-    batch: () => add(kernels, ROWS),
-    alone: () => add(kernels, 1),
-    perturb: () => kernels.perturb(candidate, base, keys.subarray(0, DIRECTION_KEY_BYTES), 1e-3, kind, 0),
-    refresh: () => kernels.fromSums(candidate, base, sums, 1e-9),
-    ...(size === TWIN_PARAMETERS ? { twin: () => add(twins, 1) } : {}),
+    batch: () => apply(BATCH),
+    alone: () => apply(1),
+    perturb: () => void perturbTask.run(context, { ...at, step: 1, sign: 1, epsilon: 1e-3, directions }),
+    refresh: () => void refreshTask.run(context, { rule }),
+    ...(size === TWIN_PARAMETERS ? { twin: () => apply(1, { ...context, kernels: twins }) } : {}),
   }
 }
