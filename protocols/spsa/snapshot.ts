@@ -39,13 +39,14 @@ const AUDITED_BLOCKS = 16
 /** Contributions whose effect on the audited blocks is computed in one go: a few ten ms. */
 const AUDIT_SLICE = 8_192
 
-/** What a peer answers. */
+/** What a snapshot is called, and where it can be fetched. */
 export interface Snapshot extends BlobReference {
   /** The set that the sums hold. */
   version: VersionVector
 }
 
-const answer = defineMessage(
+/** What a peer answers to {@link SNAPSHOT_METHOD}. */
+export const snapshotAnswer = defineMessage(
   'spsa-snapshot',
   z.strictObject({
     ...blobReferenceSchema.shape,
@@ -73,7 +74,7 @@ export function giveSnapshots({ swarm, learner, blobs, sums }: SnapshotModules):
       bytes: learner.bytes('snapshot'),
       ready: () => sums.version.size > 0,
       copy: () => sums.copy(),
-      answer: (version, reference) => answer.encode({ ...reference, version: [...version].sort() }),
+      answer: (version, reference) => snapshotAnswer.encode({ ...reference, version: [...version].sort() }),
     },
   )
 }
@@ -84,8 +85,10 @@ export async function askForSnapshot(
   peer: PeerName,
   signal: AbortSignal,
 ): Promise<Snapshot> {
-  const options = { signal, timeout: NAME_TIMEOUT, maxAnswer: answer.maxBytes }
-  const { root, size, version } = answer.decode(await swarm.ask(peer, SNAPSHOT_METHOD, new Uint8Array(0), options))
+  const options = { signal, timeout: NAME_TIMEOUT, maxAnswer: snapshotAnswer.maxBytes }
+  const { root, size, version } = snapshotAnswer.decode(
+    await swarm.ask(peer, SNAPSHOT_METHOD, new Uint8Array(0), options),
+  )
   const expected = learner.bytes('snapshot').byteLength
   if (size !== expected) {
     throw new StarlingError('bad-snapshot', `its sums have ${size} bytes instead of ${expected}`, { peer })

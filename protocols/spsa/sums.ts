@@ -18,8 +18,8 @@ const LEAST = 16
 /** Contributions of a slice at most, so that its coefficients take little memory however small the model. */
 const MOST = 16_384
 
-/** Speed assumed before the first slice, parameters times contributions per second: that of a slow core. */
-const FIRST_SPEED = 5e8
+/** Contributions of the first slice, which measures the speed. */
+const FIRST = 64
 
 /** Weight of a slice in the running mean of the speed. */
 const SMOOTHING = 0.3
@@ -42,7 +42,8 @@ export class Sums {
   /** Contributions of excluded authors that are still in the sums; of as many authors as the log may hold. */
   readonly #removed = new Map<PeerName, Uint8Array>()
   readonly #unlisten: () => void
-  #speed = FIRST_SPEED
+  /** Parameters times contributions per second; undefined before the first slice. */
+  #speed: number | undefined
 
   /** The vector 'sums' is zero: the run's common start. */
   constructor(modules: SumsModules) {
@@ -59,9 +60,9 @@ export class Sums {
     return this.#version
   }
 
-  /** Seconds that applying so many contributions takes, by the speed of the slices so far. */
+  /** Seconds that applying so many contributions takes, by the speed of the slices so far; 0 before the first. */
   secondsFor(contributions: number): number {
-    return (contributions * this.#modules.learner.size) / this.#speed
+    return this.#speed === undefined ? 0 : (contributions * this.#modules.learner.size) / this.#speed
   }
 
   /** Whether the log holds all of that set, so that the sums of it can be taken further. */
@@ -135,6 +136,9 @@ export class Sums {
   }
 
   #limit(): number {
+    if (this.#speed === undefined) {
+      return FIRST
+    }
     const { size } = this.#modules.learner
     return Math.min(MOST, Math.max(LEAST, Math.floor((SLICE * this.#speed) / size)))
   }
@@ -145,7 +149,10 @@ export class Sums {
     const effects = effectsBetween(this.#version, next, bytesOf, rule)
     try {
       const { seconds, work } = await learner.compute(applyTask, { run, effects, rule })
-      this.#speed = work > 0 && seconds > 0 ? this.#speed + SMOOTHING * (work / seconds - this.#speed) : this.#speed
+      if (work > 0 && seconds > 0) {
+        const speed = work / seconds
+        this.#speed = this.#speed === undefined ? speed : this.#speed + SMOOTHING * (speed - this.#speed)
+      }
       this.#version = next
     } catch (error) {
       if (!(error instanceof StarlingError && error.code === 'trainer-crashed')) {

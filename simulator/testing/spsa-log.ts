@@ -178,7 +178,7 @@ export interface Liar {
   answer(answerer: Answerer): void
 }
 
-async function createLiar(network: MemoryNetwork, name: PeerName): Promise<Liar> {
+export async function createLiar(network: MemoryNetwork, name: PeerName): Promise<Liar> {
   const peer = network.join(name)
   const swarm = createSwarm(peer, { run: RUN, incarnation: 1 })
   await network.clock.run(swarm.start())

@@ -41,6 +41,8 @@ export async function randomRun(seed: number): Promise<RandomRun> {
     warmup: pick(0, 5),
     batch: 1 + random.integer(5),
     syncEvery: pick(0.5, 2),
+    // A lost question takes 20 s, and several may follow each other.
+    settle: 120,
     ...(variant === 'seeded' ? { innerSteps: 2, coordinates: 4, blocks: pick(1, 2), learningRate: 0.01 } : {}),
   }
   let victim: { name: string; writes: number } | undefined

@@ -48,6 +48,8 @@ export interface WorldOptions<Options, P extends Process> {
   /** What the tasks of a peer compute with. Default the plain TypeScript twins. */
   kernels?: (name: PeerName, vectors: SharedVectors) => Kernels
   network?: Omit<MemoryNetworkOptions, 'seed'>
+  /** Replaces the learner of a peer, e.g. by one that lies or breaks. */
+  meddle?: (name: PeerName, learner: Learner) => Learner
   /** Decides over each question to a peer. */
   fate?: (from: PeerName, to: PeerName, method: string) => Fate
   /** Called before a record is written; it may kill the process, and then the record stays as it was. */
@@ -143,17 +145,15 @@ export function createWorld<Options, P extends Process>(options: WorldOptions<Op
       ...definition.vectors(size, strategy),
     })
     vectors.float32('theta').set(commonStart(size))
-    const learner = mortal(
-      createQuadraticLearner({
-        clock,
-        vectors,
-        seed: `${options.seed} ${name} ${store.starts}`,
-        milliseconds,
-        kernels: options.kernels?.(name, vectors) ?? twins,
-        ...options.learner,
-      }),
-      life,
-    )
+    const honest = createQuadraticLearner({
+      clock,
+      vectors,
+      seed: `${options.seed} ${name} ${store.starts}`,
+      milliseconds,
+      kernels: options.kernels?.(name, vectors) ?? twins,
+      ...options.learner,
+    })
+    const learner = mortal(options.meddle?.(name, honest) ?? honest, life)
     const saved = store.checkpoint
     if (saved !== undefined) {
       for (const [vector, bytes] of saved.vectors) {
