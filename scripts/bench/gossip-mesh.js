@@ -67,7 +67,7 @@ async function real() {
         found.push(before + 1)
       })
     }
-    await loopback.settled(TOPIC)
+    await loopback.settled()
     const degree = mean(nodes.map((node) => meshOf(node).length))
     const sent = () => {
       const counters = nodes.map((node) => node.counters())

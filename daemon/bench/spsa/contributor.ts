@@ -1,0 +1,144 @@
+/** A peer that does nothing but contribute: the log and the anti-entropy of `spsa` over a transport, without model or disk. */
+
+import {
+  type ContributionLog,
+  createLog,
+  createSync,
+  type MemberStatus,
+  type RecordStore,
+  type Swarm,
+  seededRandom,
+  type Transport,
+} from '../../../protocols/index.ts'
+import { BENCH_RUN } from '../loopback.ts'
+
+/** Authors' tokens, contributions a second: above what is measured, so that the limit is not. */
+const MAX_RATE = 1_024
+/** The strategy's default pause between two comparisons of sets, ms. */
+const SYNC_EVERY = 2_000
+/** The one byte that is no contribution. */
+const MINUS_ZERO = 0x80
+
+/** See the head of this file. */
+export interface Contributor {
+  log: ContributionLog
+  start(): Promise<void>
+  stop(): Promise<void>
+  /** Makes, signs and publishes so many contributions in one message. */
+  contribute(count: number): Promise<void>
+  /** Bytes of questions and answers of anti-entropy that this peer sent, without their headers. */
+  asked(): number
+}
+
+/** What all contributors of a measurement have in common. */
+export interface Contribution {
+  /** Everybody's transports, the peer's own among them. */
+  transports: readonly Transport[]
+  /** Contributions per author. */
+  steps: number
+  /** Told of what a peer refused or could not do. */
+  fault: (text: string) => void
+}
+
+/** Makes a contributor; nothing happens before `start`. */
+export function createContributor(transport: Transport, { transports, steps, fault }: Contribution): Contributor {
+  const maxAuthors = transports.length
+  let asked = 0
+  const counted: Transport = {
+    ...bound(transport),
+    ask(peer, method, question, options) {
+      asked += question.byteLength
+      return transport.ask(peer, method, question, options)
+    },
+    answer: (method, answerer) =>
+      transport.answer(method, async (from, question, signal) => {
+        const answer = await answerer(from, question, signal)
+        asked += answer.byteLength
+        return answer
+      }),
+  }
+  const report = (event: { kind: string }): void => {
+    if (event.kind === 'rejected') {
+      fault(JSON.stringify(event))
+    }
+  }
+  const log = createLog(
+    { run: BENCH_RUN, self: transport.self, steps, maxAuthors },
+    { ...bound(transport), records: memoryRecords(), report },
+  )
+  const sync = createSync(
+    { steps, maxAuthors, maxRate: MAX_RATE, syncEvery: SYNC_EVERY },
+    { swarm: withMembers(counted, transports), log, report, fail: (error) => fault(String(error)) },
+  )
+  return {
+    log,
+    async start() {
+      await log.open()
+      sync.start()
+    },
+    stop: () => sync.stop(),
+    async contribute(count) {
+      const next = log.bytesOf(transport.self).length + 1
+      await sync.publish(await log.append(contributions(count, `${transport.self} ${next}`), next))
+    },
+    asked: () => asked,
+  }
+}
+
+/** A transport's methods as plain properties, so that some can be replaced. */
+function bound(transport: Transport): Transport {
+  return {
+    self: transport.self,
+    clock: transport.clock,
+    random: (purpose) => transport.random(purpose),
+    connected: () => transport.connected(),
+    onConnections: (listener) => transport.onConnections(listener),
+    publish: (topic, data, signal) => transport.publish(topic, data, signal),
+    subscribe: (topic, handler) => transport.subscribe(topic, handler),
+    ask: (peer, method, question, options) => transport.ask(peer, method, question, options),
+    answer: (method, answerer) => transport.answer(method, answerer),
+    penalize: (peer, reason) => transport.penalize(peer, reason),
+    sign: (data) => transport.sign(data),
+    verify: (peer, data, signature) => transport.verify(peer, data, signature),
+  }
+}
+
+/** A swarm whose members are known from the start, so that no heartbeats blur what contributions cost. */
+function withMembers(transport: Transport, transports: readonly Transport[]): Swarm {
+  const status: MemberStatus = {
+    incarnation: 1,
+    phase: 'training',
+    step: 0,
+    round: 0,
+    bytesSent: 0,
+    bytesReceived: 0,
+  }
+  const members = transports
+    .filter(({ self }) => self !== transport.self)
+    .map(({ self }) => ({ peer: self, seenAt: 0, status }))
+  return { ...transport, run: BENCH_RUN, members: () => members, onMembers: () => () => {}, announce() {} }
+}
+
+/** Bytes as gradients give them: any but minus zero. */
+function contributions(count: number, seed: string): Uint8Array {
+  const random = seededRandom('wire', seed)
+  return Uint8Array.from({ length: count }, () => {
+    const byte = random.integer(256)
+    return byte === MINUS_ZERO ? 0 : byte
+  })
+}
+
+/** Nothing here outlives the measurement. */
+function memoryRecords(): RecordStore {
+  const kept = new Map<string, Uint8Array>()
+  return {
+    get: async (key) => kept.get(key),
+    put: async (key, value) => void kept.set(key, value),
+    delete: async (key) => void kept.delete(key),
+    keys: async (prefix, limit) =>
+      [...kept.keys()]
+        .filter((key) => key.startsWith(prefix))
+        .sort()
+        .slice(0, limit),
+  }
+}
