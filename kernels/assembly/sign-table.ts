@@ -1,5 +1,5 @@
 // Adding the signs of four contributions at once: their four bits of one element select one of 16 sums. The sums are looked up with a byte shuffle,
-// one for each of the four bytes of a sum, 16 elements at a time; this takes about a third of the operations of masking and adding.
+// one for each of the four bytes of a sum, 16 elements at a time. Drawing the bits included, this is twice as fast as masking and adding.
 
 const LOW_NIBBLES: i32 = 0x0f0f0f0f
 const ODD_BITS: i32 = 0xaaaaaaaa
@@ -21,8 +21,8 @@ export function makeTable(table: usize, values: usize, count: i32): void {
   }
 }
 
-// The signs of 128 elements, a word of each lane, with byte k of lane l moved to byte l of lane k: then 16 consecutive bytes of a table look-up
-// belong to elements 32 k + 4 t + l.
+// The signs of 128 elements, a word of each lane, with byte k of lane l moved to byte 4 k + l. Bit t of that byte is the sign of element
+// 32 k + 4 t + l, so that four consecutive bytes of a look-up belong to consecutive elements.
 // @ts-ignore: decorator
 @inline
 function loadBits(at: usize): v128 {
