@@ -62,23 +62,21 @@ function nearest16(at: usize, inv: v128): v128 {
   )
 }
 
-// Four 32-bit hashes of counter + lane (the finalizer 'lowbias32', with a second key in its middle).
+// Random words by their number: key0 + number * WEYL, finished as a hash; see kernels/codecs/dither.ts.
+const WEYL: i32 = <i32>0x9e3779b9
+
 // @ts-ignore: decorator
 @inline
-function hash4(counter: v128, key1: v128): v128 {
-  let h = v128.xor(counter, i32x4.shr_u(counter, 16))
-  h = i32x4.mul(h, i32x4.splat(0x7feb352d))
-  h = v128.xor(h, key1)
-  h = v128.xor(h, i32x4.shr_u(h, 15))
-  h = i32x4.mul(h, i32x4.splat(<i32>0x846ca68b))
+function finish4(word: v128, key1: v128): v128 {
+  let h = v128.xor(word, key1)
+  h = i32x4.mul(v128.xor(h, i32x4.shr_u(h, 15)), i32x4.splat(<i32>0x846ca68b))
   return v128.xor(h, i32x4.shr_u(h, 16))
 }
 
 // @ts-ignore: decorator
 @inline
-function hash1(counter: i32, key1: i32): u32 {
-  let h = <u32>counter
-  h = (h ^ (h >> 16)) * 0x7feb352d ^ <u32>key1
+function finish1(word: i32, key1: i32): u32 {
+  let h = <u32>(word ^ key1)
   h = (h ^ (h >> 15)) * 0x846ca68b
   return h ^ (h >> 16)
 }
@@ -90,29 +88,33 @@ function hash1(counter: i32, key1: i32): u32 {
 // @ts-ignore: decorator
 @inline
 function random1(number: i32, key0: i32, key1: i32): i32 {
-  const h = hash1(((number >>> 3) << 2) + (number & 3) + key0, key1)
+  const h = finish1((((number >>> 3) << 2) + (number & 3)) * WEYL + key0, key1)
   return <i32>((number & 4) != 0 ? h >> 17 : h & 0x7fff)
 }
 
+// Codes of four values, plus DITHERED.
 // @ts-ignore: decorator
 @inline
 function dithered4(at: usize, inv: v128, random: v128): v128 {
-  const fixed = i32x4.sub(f32x4.add(f32x4.mul(v128.load(at), inv), f32x4.splat(ROUND)), i32x4.splat(ROUND_BITS))
-  return i32x4.shr_s(i32x4.add(fixed, random), 15)
+  return i32x4.shr_s(i32x4.add(f32x4.add(f32x4.mul(v128.load(at), inv), f32x4.splat(ROUND)), random), 15)
 }
+
+// What the bits of ROUND leave above the codes.
+const DITHERED: i16 = <i16>(ROUND_BITS >> 15)
 
 // Codes of 16 values as bytes; `number` is that of the first of them in the tensor, a multiple of 8.
 // @ts-ignore: decorator
 @inline
 function dithered16(at: usize, inv: v128, number: i32, key0: i32, key1: v128): v128 {
   const low = i32x4.splat(0x7fff)
-  const counter = i32x4.add(i32x4.splat((number >>> 1) + key0), i32x4(0, 1, 2, 3))
-  const h = hash4(counter, key1)
-  const g = hash4(i32x4.add(counter, i32x4.splat(4)), key1)
-  return i8x16.narrow_i16x8_s(
-    i16x8.narrow_i32x4_s(dithered4(at, inv, v128.and(h, low)), dithered4(at + 16, inv, i32x4.shr_u(h, 17))),
-    i16x8.narrow_i32x4_s(dithered4(at + 32, inv, v128.and(g, low)), dithered4(at + 48, inv, i32x4.shr_u(g, 17))),
-  )
+  const word = i32x4.add(i32x4.splat((number >>> 1) * WEYL + key0), i32x4(0, WEYL, 2 * WEYL, 3 * WEYL))
+  const h = finish4(word, key1)
+  const g = finish4(i32x4.add(word, i32x4.splat(4 * WEYL)), key1)
+  // The sums are between 0 and 2^16, so the unsigned narrowing keeps them.
+  const above = i16x8.splat(DITHERED)
+  const a = i16x8.narrow_i32x4_u(dithered4(at, inv, v128.and(h, low)), dithered4(at + 16, inv, i32x4.shr_u(h, 17)))
+  const b = i16x8.narrow_i32x4_u(dithered4(at + 32, inv, v128.and(g, low)), dithered4(at + 48, inv, i32x4.shr_u(g, 17)))
+  return i8x16.narrow_i16x8_s(i16x8.sub(a, above), i16x8.sub(b, above))
 }
 
 // @ts-ignore: decorator
