@@ -75,6 +75,7 @@ describe('help', { concurrency: 4 }, () => {
       'generate',
       'evaluate',
       'inspect',
+      'replay',
       'doctor',
       'bench',
     ]) {
@@ -94,6 +95,7 @@ describe('help', { concurrency: 4 }, () => {
     ['generate'],
     ['evaluate'],
     ['inspect'],
+    ['replay'],
     ['doctor'],
     ['bench', 'engine'],
     ['bench', 'codec'],
@@ -136,6 +138,23 @@ describe('mistakes on the command line', { concurrency: 4 }, () => {
 })
 
 describe('files that are not what they should be', { concurrency: 4 }, () => {
+  it('refuses what is no log of contributions', async () => {
+    const log = file('cut.log', 'starling run log 1\nand then nothing that fits its hash, whatever its length is')
+    for (const command of ['replay', 'inspect']) {
+      await assertMistake([command, log], /cut\.log is no whole run log: it was changed or cut/)
+      await assertMistake(
+        [command, file('other.log', 'x'.repeat(99))],
+        /other\.log is no whole run log: it does not begin/,
+      )
+    }
+    mkdirSync(join(folder, 'no-log'), { recursive: true })
+    await assertMistake(['replay', 'no-log'], /no-log holds no contributions/)
+    await assertMistake(['replay', 'nowhere'], /There is no nowhere/)
+    await assertMistake(['replay', log, '--out', log], /--out: .*cut\.log exists/)
+    await assertMistake(['replay', log, '--out', 'gone/x.safetensors'], /--out: there is no folder gone/)
+    await assertMistake(['replay', log, '--upto', '-1'], /--upto.*'-1'.*at least 0/)
+  })
+
   it('refuses weights that are missing, of another model, or no weights, and writes nothing', async () => {
     const layout = layoutOf({ architecture: 'mlp', hidden: [8], height: 28, width: 28, channels: 1, classes: 10 })
     const { header, views } = writeSafetensors(layoutTensors(layout, new Float32Array(layout.length)))

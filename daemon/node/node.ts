@@ -22,6 +22,9 @@ import { createSampler } from './sampler.ts'
 import { openSession, type Session } from './session.ts'
 import { createProgress, followSets, peersOf, type StateModules, statusOf } from './state.ts'
 
+/** What is worth a checkpoint, when the last one is old enough. */
+const CHECKPOINTED: ReadonlySet<StrategyEvent['kind']> = new Set(['exchange', 'exchange-skipped', 'contributions'])
+
 /** What a node needs from the process it runs in. */
 export interface NodeContext {
   /** Aborting it while the node starts gives up; once it runs, it stops it. */
@@ -180,7 +183,7 @@ class Node implements RunningNode {
     const emit = (event: OwnEvent): void => reporter.emit(event)
     const report = (event: StrategyEvent): void => {
       reporter.report(event)
-      if (event.kind === 'exchange' || event.kind === 'exchange-skipped') this.#session?.checkpointer.round()
+      if (CHECKPOINTED.has(event.kind)) this.#session?.checkpointer.round()
       if (event.kind === 'evaluation') sampler?.evaluated(event.step)
     }
     const { threads, resume, engine } = options

@@ -80,7 +80,13 @@ function drawPeer(
   if (count > 24) return drawn
   const above = Math.sin(place.angle) < -0.3 && count > 1
   const y = above ? place.y - size - 20 : place.y + size + 17
-  const state = peer.down ? 'silent' : peer.status === undefined ? '' : `round ${peer.status.round}`
+  const where =
+    peer.set !== undefined
+      ? `${peer.set.contributions.toLocaleString('en')} contributions`
+      : peer.status !== undefined
+        ? `round ${peer.status.round}`
+        : ''
+  const state = peer.down ? 'silent' : where
   drawn.push(
     makeSvg('text', { x: place.x, y }, name(peer.peer)),
     makeSvg('text', { class: 'sub', x: place.x, y: y + 13 }, state),
