@@ -26,6 +26,7 @@ test('wrong values get one sentence that names the key and what is allowed', () 
     problem({ quantum: 0.001 }),
     /^strategy\.quantum must be a power of two like 0\.0009765625 \(2\^-10\), not 0\.001$/,
   )
+  assert.match(problem({ clip: 0.0001 }), /^strategy\.clip must be at least the quantum 0\.0009765625,/)
   assert.match(problem({ learningRate: 0 }), /^strategy\.learningRate must be .*above 0/)
   assert.match(problem({ epsilon: -1 }), /^strategy\.epsilon/)
   assert.match(problem({ batch: 0 }), /^strategy\.batch/)

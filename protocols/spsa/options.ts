@@ -10,8 +10,12 @@ export const SCALINGS = ['sum', 'sqrt', 'mean'] as const
 /** Options of the local training of `seeded`, and their defaults. */
 const SEEDED = { innerSteps: 10, coordinates: 64, blocks: 1 } as const
 
-/** Default of `learningRate` by variant; see docs/spsa.md for the measurements behind them. */
+/**
+ * Defaults that depend on the variant, both measured (docs/spsa.md): a projected gradient is 0.02 to 20 and a coordinate of a drift 1e-4 to 0.2, whatever
+ * the model.
+ */
 const LEARNING_RATE = { spsa: 3e-4, seeded: 1e-2 } as const
+const DEFAULT_QUANTUM = { spsa: 2 ** -10, seeded: 2 ** -18 } as const
 
 /** Least and largest quantum: the byte then spans 2^-24 to 3.8e6, more than any loss in single precision can give. */
 const QUANTUM = { least: 2 ** -24, most: 2 ** 4 } as const
@@ -30,11 +34,11 @@ export const spsaOptionsSchema = z
     variant: z.enum(['spsa', 'seeded']).default('spsa'),
     directions: z.enum(DIRECTIONS).default('sign'),
     scaling: z.enum(SCALINGS).default('sum'),
-    /** Step along a direction per unit of projected gradient (spsa), or share of the rebuilt drift that is taken (seeded). */
+    /** Step along a direction per unit of projected gradient (spsa), or share of the rebuilt drift that is taken (seeded). Default 3e-4 or 1e-2. */
     learningRate: z.number().positive().max(10).optional(),
     /** Length of the step to both sides of the two-point estimate, per parameter. */
     epsilon: z.number().min(1e-8).max(1).default(1e-3),
-    /** Value of the smallest step of the byte, a power of two. */
+    /** Value of the smallest step of the byte, a power of two. Default 2^-10, or 2^-18 with `seeded`. */
     quantum: z
       .number()
       .min(QUANTUM.least)
@@ -42,9 +46,9 @@ export const spsaOptionsSchema = z
       .refine(isPowerOfTwo, {
         error: (issue) => `must be a power of two like 0.0009765625 (2^-10), not ${issue.input}`,
       })
-      .default(2 ** -10),
+      .optional(),
     /** Projected gradients count as no larger than this, in either direction: a bound of what one byte can do. At least one quantum. */
-    clip: z.number().positive().max(1e9).default(32),
+    clip: z.number().positive().max(1e9).default(16),
     /** Steps over which the rate rises to its full value. */
     warmup: z.number().int().min(0).max(1_000_000).default(0),
     /** Share of the rate that is left at the last step; it falls linearly. */
@@ -67,8 +71,9 @@ export const spsaOptionsSchema = z
     blocks: z.number().int().min(1).max(4_096).optional(),
   })
   .superRefine((options, context) => {
-    if (options.clip < options.quantum) {
-      const message = `must be at least the quantum ${options.quantum}, or every byte counts as 0; it is ${options.clip}`
+    const quantum = options.quantum ?? DEFAULT_QUANTUM[options.variant]
+    if (options.clip < quantum) {
+      const message = `must be at least the quantum ${quantum}, or every byte counts as 0; it is ${options.clip}`
       context.addIssue({ code: 'custom', path: ['clip'], message, input: options.clip })
     }
     if (options.variant === 'spsa') {
@@ -86,9 +91,10 @@ export const spsaOptionsSchema = z
       context.addIssue({ code: 'custom', path: ['coordinates'], message, input: coordinates })
     }
   })
-  .transform(({ learningRate, innerSteps, coordinates, blocks, ...options }) => ({
+  .transform(({ learningRate, quantum, innerSteps, coordinates, blocks, ...options }) => ({
     ...options,
     learningRate: learningRate ?? LEARNING_RATE[options.variant],
+    quantum: quantum ?? DEFAULT_QUANTUM[options.variant],
     ...(options.variant === 'spsa'
       ? {}
       : {
