@@ -6,6 +6,7 @@ import {
   news,
   proofAnswer,
   type Segment,
+  type SegmentEntry,
   segmentsAnswer,
   syncQuestion,
   versionAnswer,
@@ -102,7 +103,7 @@ function serving(given: { page?: [string, number][]; histories?: Segment[]; proo
     const segments = asked.wanted.flatMap(([author, from]) =>
       histories
         .filter((held) => held.author === author)
-        .map((held) => ({ ...held, from, bytes: held.bytes.slice(from - 1) })),
+        .map((held): SegmentEntry => [author, from, held.bytes.slice(from - 1), held.signature]),
     )
     return segmentsAnswer.encode({ segments })
   }

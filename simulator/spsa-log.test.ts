@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { seededRandom } from '../protocols/index.ts'
+import { type SegmentEntry, StarlingError, seededRandom, segmentsAnswer, syncQuestion } from '../protocols/index.ts'
 import { type Contributor, createLogWorld, disagreements, history, type LogWorld } from './testing/spsa-log.ts'
 import { eventsOf, LIMIT } from './testing/world.ts'
 
@@ -144,6 +144,28 @@ describe('a peer that has forgotten', () => {
     checkHonest(world)
     const [restored] = eventsOf(again, 'own-contributions-restored')
     assert.ok(restored !== undefined && restored.peer === 'b' && restored.contributions >= 40)
+    await stop(world)
+  })
+
+  test('it asks for its own before anything else, because the rest may fail', async () => {
+    const world = createLogWorld({ seed: 9, steps: 40 })
+    const liar = await world.liar('half')
+    const earlier = await history(world.network.join('a'), 'a', new Uint8Array(20).fill(7))
+    liar.answer((_from, question) => {
+      const asked = syncQuestion.decode(question)
+      if (asked.ask !== 'segments') {
+        throw new StarlingError('rate-limited', 'fewer questions, please', {})
+      }
+      const segments = asked.wanted.map(([author, from]): SegmentEntry => {
+        assert.equal(author, 'a')
+        return [author, from, earlier.bytes.slice(from - 1), earlier.signature]
+      })
+      return segmentsAnswer.encode({ segments })
+    })
+    const again = await world.start('a')
+    await world.network.clock.runUntil(() => again.strategy.log.count === 40, 60_000)
+    assert.equal(Math.min(...again.strategy.published.keys()), 21)
+    assert.deepEqual(again.strategy.log.bytesOf('a').subarray(0, 20), earlier.bytes)
     await stop(world)
   })
 

@@ -113,6 +113,18 @@ export class Exchange {
     }
   }
 
+  /** Takes this peer's own contributions beyond those that it knows of, if the peer has any. */
+  async own(): Promise<void> {
+    const { self } = this.#transport
+    const from = this.#log.bytesOf(self).length + 1
+    const { segments } = await this.#ask({ ask: 'segments', wanted: [[self, from]] }, segmentsAnswer)
+    const [first] = segments
+    if (first !== undefined) {
+      // What it has there is a claim like any other.
+      await this.segments([[self, from - 1 + first[2].length]])
+    }
+  }
+
   /** Authors of whom the peer has as many contributions as this one, and others. */
   #parted(page: readonly VersionEntry[]): Entry[] {
     const parted = page.filter(([author, count, tag]) => {
@@ -158,15 +170,17 @@ export class Exchange {
     const whole = new Set<PeerName>(fromStart ? claimed.keys() : [])
     for (;;) {
       const wanted: Entry[] = []
+      let room = this.#limits.maxAuthors - this.#log.version().size - this.#log.excluded().size
       for (const [author, count] of claimed) {
         const held = this.#log.bytesOf(author).length
         const from = whole.has(author) ? 1 : held + 1
         if (from > count || this.#log.excluded().has(author)) {
           claimed.delete(author)
-        } else if (held === 0 && this.#full()) {
+        } else if (held === 0 && room === 0) {
           claimed.delete(author)
           this.brought.refused.set(author, 'too-many-authors')
         } else {
+          room -= held === 0 ? 1 : 0
           wanted.push([author, from])
         }
       }
@@ -176,12 +190,12 @@ export class Exchange {
       }
       const { segments } = await this.#ask({ ask: 'segments', wanted }, segmentsAnswer)
       const missing = new Map(wanted)
-      for (const segment of segments) {
-        if (missing.get(segment.author) !== segment.from) {
+      for (const [author, from, bytes, signature] of segments) {
+        if (missing.get(author) !== from) {
           throw new PeerFault('bad-answer', `${this.#peer} sent contributions that were not asked for`)
         }
-        missing.delete(segment.author)
-        await this.#take(segment, claimed, whole)
+        missing.delete(author)
+        await this.#take({ author, from, bytes, signature }, claimed, whole)
       }
       if (missing.has(first[0])) {
         throw new PeerFault(
@@ -190,10 +204,6 @@ export class Exchange {
         )
       }
     }
-  }
-
-  #full(): boolean {
-    return this.#log.version().size + this.#log.excluded().size >= this.#limits.maxAuthors
   }
 
   async #take(segment: Segment, claimed: Map<PeerName, number>, whole: Set<PeerName>): Promise<void> {

@@ -19,6 +19,7 @@ export {
   MAX_BATCH,
   news,
   proofAnswer,
+  type SegmentEntry,
   SYNC_METHOD,
   segmentsAnswer,
   syncQuestion,

@@ -13,6 +13,7 @@ import {
   news,
   PAGE,
   proofAnswer,
+  type SegmentEntry,
   segmentsAnswer,
   syncQuestion,
   versionAnswer,
@@ -41,12 +42,10 @@ test('the longest of everything fits its message, a question or gossip of 64 KiB
   assert.deepEqual(versionAnswer.decode(versionAnswer.encode(answer)), answer)
   versionAnswer.encode({ equal: false, digest: hash, page: versions, excluded: [], more: true })
 
-  const begun = page.map(([author], index) => ({
-    author,
-    from: 1,
-    bytes: new Uint8Array(index < PAGE - 1 ? Math.floor(ANSWER_BYTES / PAGE) : MAX_STEPS).fill(1),
-    signature,
-  }))
+  const begun = names.map((author, index): SegmentEntry => {
+    const length = index < PAGE - 1 ? Math.floor(ANSWER_BYTES / PAGE) : MAX_STEPS
+    return [author, 1, new Uint8Array(length).fill(1), signature]
+  })
   assert.ok(segmentsAnswer.encode({ segments: begun }).length <= MAX_ANSWER)
   const longest = proof(MAX_STEPS)
   assert.deepEqual(proofAnswer.decode(proofAnswer.encode({ proof: longest })), { proof: longest })
@@ -78,7 +77,7 @@ test('random, changed and cut bytes are decoded canonically or refused, and neve
     [syncQuestion, { ask: 'segments', wanted: entries }],
     [syncQuestion, { ask: 'proof', author: 'a' }],
     [versionAnswer, { equal: false, digest: hash, page: [['a', 3, hash.slice(0, 8)]], excluded: ['c'], more: false }],
-    [segmentsAnswer, { segments: [{ author: 'a', from: 1, bytes: hash, signature }] }],
+    [segmentsAnswer, { segments: [['a', 1, hash, signature]] }],
     [proofAnswer, { proof: proof(5) }],
   ] as const
   for (const [type, value] of samples) {

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { HASH_BYTES } from '../../hash.ts'
 import type { PeerName } from '../../ports.ts'
 import { defineMessage } from '../../wire/index.ts'
-import type { EquivocationProof, Segment } from '../types.ts'
+import type { EquivocationProof } from '../types.ts'
 import { SIGNATURE_BYTES } from './chain.ts'
 import { AUTHOR_NAME, MAX_NAME, MAX_STEPS } from './limits.ts'
 
@@ -19,8 +19,8 @@ export const MAX_BATCH = 4096
 /** Largest proof that travels by gossip, encoded; larger ones are asked for. */
 export const MAX_GOSSIP_PROOF = 32 * 1024
 
-/** Authors in one page of a version vector, and in one question for segments. */
-export const PAGE = 512
+/** Authors in one page of a version vector, and in one question for segments: what is read and written in a few milliseconds. */
+export const PAGE = 256
 
 /** Segments are added to an answer until it holds so many contributions; the first one is added whatever its length. */
 export const ANSWER_BYTES = 128 * 1024
@@ -45,14 +45,6 @@ export const proofSchema: z.ZodType<EquivocationProof> = z.strictObject({
   step,
   before: bytesOf(HASH_BYTES),
   branches: z.tuple([branch, branch]),
-})
-
-/** Schema of {@link Segment}. */
-export const segmentSchema: z.ZodType<Segment> = z.strictObject({
-  author,
-  from: step,
-  bytes: contributions,
-  signature: bytesOf(SIGNATURE_BYTES),
 })
 
 /** New contributions; their author is the signer of the message. */
@@ -142,11 +134,18 @@ export const versionAnswer = defineMessage<VersionAnswer>(
   { maxBytes: 64 * 1024, maxItems: 5 * PAGE + 16 },
 )
 
+/** A segment as it travels: author, first step, bytes, signature. */
+export type SegmentEntry = [author: PeerName, from: number, bytes: Uint8Array, signature: Uint8Array]
+
 /** Some of the wanted segments, the first one always; what is missing is asked for again. */
-export const segmentsAnswer = defineMessage<{ segments: Segment[] }>(
+export const segmentsAnswer = defineMessage<{ segments: SegmentEntry[] }>(
   'spsa-segments',
-  z.strictObject({ segments: z.array(segmentSchema).max(PAGE) }),
-  { maxBytes: MAX_ANSWER, maxItems: 9 * PAGE + 16 },
+  z.strictObject({
+    segments: z.array(z.tuple([author, step, contributions, bytesOf(SIGNATURE_BYTES)])).max(PAGE) as z.ZodType<
+      SegmentEntry[]
+    >,
+  }),
+  { maxBytes: MAX_ANSWER, maxItems: 5 * PAGE + 16 },
 )
 
 export const proofAnswer = defineMessage<{ proof: EquivocationProof }>(

@@ -3,7 +3,7 @@ import { StarlingError } from '../../errors.ts'
 import { equalBytes } from '../../hash.ts'
 import type { PeerName, Transport } from '../../ports.ts'
 import { RateLimit } from '../../rate-limit.ts'
-import type { ContributionLog, Segment } from '../types.ts'
+import type { ContributionLog } from '../types.ts'
 import { MAX_STEPS } from './limits.ts'
 import {
   ANSWER_BYTES,
@@ -11,6 +11,7 @@ import {
   HEAD_TAG_BYTES,
   PAGE,
   proofAnswer,
+  type SegmentEntry,
   SYNC_METHOD,
   segmentsAnswer,
   syncQuestion,
@@ -70,13 +71,13 @@ function versionPage(log: ContributionLog, digest: Uint8Array, after: PeerName):
   return { equal: false, digest: own, page, excluded, more: names.length > PAGE }
 }
 
-function segmentsFor(log: ContributionLog, wanted: readonly Entry[]): Segment[] {
-  const segments: Segment[] = []
+function segmentsFor(log: ContributionLog, wanted: readonly Entry[]): SegmentEntry[] {
+  const segments: SegmentEntry[] = []
   let size = 0
   for (const [author, from] of wanted) {
     const segment = log.segmentOf(author, from, MAX_STEPS)
     if (segment !== undefined) {
-      segments.push(segment)
+      segments.push([author, from, segment.bytes, segment.signature])
       size += segment.bytes.length
     }
     if (size >= ANSWER_BYTES) {

@@ -14,7 +14,6 @@ import type { Acceptance, ContributionLog, EquivocationProof, Segment } from '..
 import { Exchange, PeerFault } from './ask.ts'
 import { Gossip } from './gossip.ts'
 import { type Known, KnownPeers, MAX_PEERS } from './known.ts'
-import type { Entry } from './messages.ts'
 import { untilReady } from './ready.ts'
 import { serveSync } from './serve.ts'
 
@@ -85,6 +84,9 @@ const REPORT_RATE = { rate: 0.2, burst: 5, keys: MAX_PEERS }
 export function createSync(options: SyncOptions, modules: SyncModules): Sync {
   return new AntiEntropy(options, modules)
 }
+
+/** What an exchange is for. */
+type Work = (exchange: Exchange) => Promise<void>
 
 class AntiEntropy implements Sync {
   readonly #options: SyncOptions
@@ -162,7 +164,19 @@ class AntiEntropy implements Sync {
   }
 
   ready(signal: AbortSignal): Promise<void> {
-    const ask = (peer: PeerName): Promise<boolean> => this.#under.get(peer) ?? this.#exchange(peer)
+    const ask = async (peer: PeerName): Promise<boolean> => {
+      for (let under = this.#under.get(peer); under !== undefined; under = this.#under.get(peer)) {
+        await under
+      }
+      let answered = false
+      await this.#exchange(peer, async (exchange) => {
+        // First of all, because the rest may take long and fail.
+        await exchange.own()
+        answered = true
+        await exchange.everything()
+      })
+      return answered
+    }
     const modules = { clock: this.#swarm.clock, log: this.#log, report: this.#report }
     return untilReady({ ...modules, pick: (count) => this.#pick(count), ask, stopped: this.#stopped.signal }, signal)
   }
@@ -244,7 +258,8 @@ class AntiEntropy implements Sync {
         if (this.#stopped.signal.aborted || (!whole && this.#log.bytesOf(author).length >= count)) {
           return
         }
-        const reached = await (this.#under.get(author) ?? this.#exchange(author, [author, count], whole))
+        const reached = await (this.#under.get(author) ??
+          this.#exchange(author, (exchange) => exchange.segments([[author, count]], whole)))
         const [other] = reached ? [] : this.#pick(1)
         if (other !== undefined) {
           this.now(other)
@@ -271,8 +286,8 @@ class AntiEntropy implements Sync {
   }
 
   /** One exchange with a peer; true when it went well. Never rejects. */
-  #exchange(peer: PeerName, claim?: Entry, whole = false): Promise<boolean> {
-    const done = this.#scoped((signal, end) => this.#exchanged(peer, claim, whole, signal, end))
+  #exchange(peer: PeerName, work: Work = (exchange) => exchange.everything()): Promise<boolean> {
+    const done = this.#scoped((signal, end) => this.#exchanged(peer, work, signal, end))
       .catch((error: unknown) => {
         this.#fail(error)
         return false
@@ -289,13 +304,7 @@ class AntiEntropy implements Sync {
     return done
   }
 
-  async #exchanged(
-    peer: PeerName,
-    claim: Entry | undefined,
-    whole: boolean,
-    signal: AbortSignal,
-    end: () => void,
-  ): Promise<boolean> {
+  async #exchanged(peer: PeerName, work: Work, signal: AbortSignal, end: () => void): Promise<boolean> {
     const { clock } = this.#swarm
     const known = this.#known.about(peer)
     known.exchangedAt = clock.now()
@@ -304,7 +313,7 @@ class AntiEntropy implements Sync {
     const context = { transport: this.#swarm, log: this.#log, limits: { steps, maxAuthors } }
     const exchange = new Exchange(context, peer, signal)
     try {
-      await (claim === undefined ? exchange.everything() : exchange.segments([claim], whole))
+      await work(exchange)
       known.strikes = exchange.brought.added > 0 ? 0 : known.strikes
       return true
     } catch (error) {
