@@ -1,0 +1,127 @@
+#!/usr/bin/env node
+/**
+ * Does one byte per gradient learn, and do more machines help? A decoder that knows the stories meets them with eight letters exchanged and is adapted
+ * by `spsa` (spsa-toy.js): with 1 to 8 machines and each scaling, with the byte against gradients in full precision and against the
+ * quantizer of the paper's code, with both kinds of directions, and with `seeded` at as many bytes.
+ *
+ * Prints a JSON object per arm as it ends, and one with the means over the seeds and what was claimed of them at the end.
+ * Arms of one seed differ in nothing else: the same batches and the same directions, where the kind is the same.
+ *
+ *   node scripts/experiments/spsa-machines.js [--rounds 400] [--seeds 3] [--only machines,codes,directions,seeded] [--engine native]
+ *     [--plot docs/spsa-machines.svg]
+ */
+import { writeFile } from 'node:fs/promises'
+import { parseArgs } from 'node:util'
+import { linePlot } from './plot.js'
+import { gradientFigures, openToy, playSeeded, playSpsa } from './spsa-toy.js'
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '400' },
+    seeds: { type: 'string', default: '3' },
+    only: { type: 'string', default: 'machines,codes,directions,seeded' },
+    engine: { type: 'string' },
+    plot: { type: 'string' },
+  },
+})
+const rounds = Number(values.rounds)
+const seeds = Number(values.seeds)
+const parts = values.only.split(',')
+/** Contributions of a machine in a round of `spsa`. */
+const SAMPLES = 4
+/** Rounds after which the loss is looked at: 16 times. */
+const marks = Array.from({ length: 16 }, (_, i) => Math.round(((i + 1) * rounds) / 16))
+
+/** The arms, by name. What they do not say is in the defaults of spsa-toy.js: 4 machines, sum, learning rate 5e-4, the byte, signs. */
+const arms = {}
+if (parts.includes('machines')) {
+  for (const machines of [1, 2, 4, 8]) arms[`sum, ${machines}`] = { machines }
+  // With one machine the scalings are the same.
+  for (const machines of [2, 4, 8]) arms[`sqrt, ${machines}`] = { machines, scaling: 'sqrt' }
+  arms['mean, 4'] = { scaling: 'mean' }
+} else arms['sum, 4'] = {}
+if (parts.includes('codes')) {
+  arms.float32 = { code: 'float32' }
+  arms.paper = { code: 'paper' }
+  arms['quantum 2^-6'] = { quantum: 2 ** -6 }
+  arms['clip 8'] = { clip: 8 }
+}
+if (parts.includes('directions')) {
+  arms.gaussian = { directions: 'gaussian' }
+  arms['one sample a round'] = { samples: 1, rounds: SAMPLES * rounds, at: marks.map((mark) => SAMPLES * mark) }
+}
+if (parts.includes('seeded')) {
+  const bytes = SAMPLES * rounds
+  const seeded = (innerSteps, coordinates, learningRate, blocks = 1) => {
+    const sent = Math.floor(bytes / coordinates)
+    const at = [...new Set(marks.map((mark) => Math.round((mark * sent) / rounds)))].filter((mark) => mark > 0)
+    arms[`seeded ${innerSteps} steps, ${coordinates} coordinates, ${blocks} blocks`] = {
+      ...{ seeded: true, innerSteps, coordinates, blocks, learningRate, rounds: sent, at },
+    }
+  }
+  seeded(1, 4, 0.03)
+  seeded(4, 16, 0.03)
+  seeded(10, 16, 0.03)
+  seeded(10, 64, 0.05)
+  seeded(10, 64, 0.05, 8)
+  seeded(40, 256, 0.05)
+}
+
+const mean = (list) => list.reduce((sum, value) => sum + value, 0) / list.length
+
+const toy = await openToy({ engine: values.engine, note: console.error })
+const results = Object.fromEntries(Object.keys(arms).map((name) => [name, []]))
+for (let seed = 1; seed <= seeds; seed++) {
+  for (const [name, { seeded = false, ...options }] of Object.entries(arms)) {
+    const begin = performance.now()
+    const play = seeded ? playSeeded : playSpsa
+    const { losses, gradients, quantum } = play(toy, { rounds, at: marks, seed, ...options })
+    const seconds = (performance.now() - begin) / 1000
+    results[name].push({ losses, final: Object.values(losses).at(-1), figures: gradientFigures(gradients, quantum) })
+    console.log(JSON.stringify({ arm: name, seed, ...results[name].at(-1), seconds }))
+  }
+}
+
+/** Mean loss over the seeds at each mark, and the spread of the last one. */
+const summary = Object.fromEntries(
+  Object.entries(results).map(([name, runs]) => {
+    const at = Object.keys(runs[0].losses)
+    const finals = runs.map(({ final }) => final)
+    return [
+      name,
+      {
+        losses: Object.fromEntries(at.map((mark) => [mark, mean(runs.map(({ losses }) => losses[mark]))])),
+        final: mean(finals),
+        least: Math.min(...finals),
+        most: Math.max(...finals),
+      },
+    ]
+  }),
+)
+const final = (name) => summary[name]?.final
+const claims = {}
+if (parts.includes('machines')) {
+  claims.everyDoublingOfMachinesHelps = [1, 2, 4].every((n) => final(`sum, ${2 * n}`) < final(`sum, ${n}`))
+  claims.sumAtLeastAsGoodAsSqrt = [2, 4, 8].every((n) => final(`sum, ${n}`) <= final(`sqrt, ${n}`))
+}
+if (parts.includes('codes'))
+  claims.byteWithinOnePercentOfFloat32 = Math.abs(final('sum, 4') / final('float32') - 1) < 0.01
+const { parameters, before, shifted } = toy
+console.log(JSON.stringify({ parameters, before, shifted, rounds, samples: SAMPLES, seeds, summary, claims }))
+
+if (values.plot !== undefined) {
+  const lines = Object.entries(summary).filter(([name]) => /^(sum|sqrt), /.test(name))
+  const counts = ['1', '2', '4', '8']
+  const series = lines.map(([name, { losses }]) => {
+    const [scaling, machines] = name.split(', ')
+    return {
+      name: `${machines} machine${machines === '1' ? '' : 's'}${scaling === 'sqrt' ? ', divided by √n' : ''}`,
+      points: [[0, shifted], ...Object.entries(losses).map(([mark, loss]) => [Number(mark), loss])],
+      dashed: scaling === 'sqrt',
+      colour: counts.indexOf(machines),
+    }
+  })
+  const title = 'Adapting to a new spelling with one byte per gradient'
+  const labels = { x: `rounds of ${SAMPLES} bytes per machine`, y: 'validation loss, nats per byte' }
+  await writeFile(values.plot, linePlot({ title, ...labels, series }))
+}
