@@ -4,6 +4,7 @@
 
 export * from './codecs'
 export * from './directions'
+export * from './float16'
 export * from './topk'
 
 export function adamw(
