@@ -240,6 +240,16 @@ describe('a peer that publishes', () => {
   })
 })
 
+test('a rate below a batch a second still lets a batch through', async () => {
+  const { world, liar } = await createScene(41, { maxRate: 1, batch: STEPS })
+  await liar.publish(await liar.segment(bytes(STEPS, 1)))
+  await world.network.clock.advance(100)
+  for (const { strategy } of world.processes.values()) {
+    assert.equal(strategy.log.bytesOf('liar').length, STEPS)
+  }
+  await finish(world)
+})
+
 describe('a peer that answers', () => {
   test('with claims that it does not serve is left, and blamed the third time', async () => {
     const { world, liar } = await createScene(50)

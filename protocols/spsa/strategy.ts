@@ -45,7 +45,7 @@ class Spsa implements Strategy {
 
   constructor(options: SpsaOptions, modules: StrategyModules, resumed?: Record<string, unknown>) {
     const { swarm, learner, records, report, training } = modules
-    const { maxAuthors, maxRate } = options
+    const { maxAuthors, maxRate, batch } = options
     const { steps } = training
     this.#options = options
     this.#modules = modules
@@ -57,7 +57,7 @@ class Spsa implements Strategy {
       { records, sign, verify, clock: swarm.clock, report },
     )
     this.#sync = createSync(
-      { steps, maxAuthors, maxRate, syncEvery: options.syncEvery * 1_000 },
+      { steps, maxAuthors, batch, maxRate, syncEvery: options.syncEvery * 1_000 },
       {
         swarm,
         log: this.#log,

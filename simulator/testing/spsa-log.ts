@@ -101,7 +101,7 @@ function createContributor(
   const fail = (error: unknown): void => {
     broken ??= error
   }
-  const sync = createSync({ steps, maxAuthors, maxRate, syncEvery }, { swarm, log, report, fail })
+  const sync = createSync({ steps, maxAuthors, batch, maxRate, syncEvery }, { swarm, log, report, fail })
   const published = new Map<number, number>()
 
   const contribute = async (signal: AbortSignal): Promise<void> => {

@@ -4,6 +4,7 @@ import {
   type ContributionLog,
   createLog,
   createSync,
+  MAX_BATCH,
   type MemberStatus,
   type RecordStore,
   type Swarm,
@@ -67,7 +68,7 @@ export function createContributor(transport: Transport, { transports, steps, fau
     { ...bound(transport), records: memoryRecords(), report },
   )
   const sync = createSync(
-    { steps, maxAuthors, maxRate: MAX_RATE, syncEvery: SYNC_EVERY },
+    { steps, maxAuthors, batch: MAX_BATCH, maxRate: MAX_RATE, syncEvery: SYNC_EVERY },
     { swarm: withMembers(counted, transports), log, report, fail: (error) => fault(String(error)) },
   )
   return {

@@ -28,7 +28,9 @@ export interface GossipOptions {
   /** Contributions per author. */
   steps: number
   maxAuthors: number
-  /** Contributions per second that one author may publish in the long run; four seconds' worth at once. */
+  /** Contributions that an author publishes together. */
+  batch: number
+  /** Contributions per second that one author may publish in the long run; four seconds' worth at once, and two batches in any case. */
   maxRate: number
 }
 
@@ -48,8 +50,8 @@ export class Gossip {
     this.#log = log
     this.#listener = listener
     this.#options = options
-    const { maxRate, maxAuthors } = options
-    this.#contributions = new RateLimit({ rate: maxRate, burst: 4 * maxRate, keys: maxAuthors })
+    const { batch, maxRate, maxAuthors } = options
+    this.#contributions = new RateLimit({ rate: maxRate, burst: Math.max(4 * maxRate, 2 * batch), keys: maxAuthors })
     this.#proofs = new RateLimit({ ...PROOF_RATE, keys: maxAuthors })
     this.#unsubscribe = swarm.subscribe(CONTRIBUTIONS_TOPIC, {
       validate: (message) => this.#validate(message),

@@ -14,7 +14,7 @@ export const CONTRIBUTIONS_TOPIC = 'contributions'
 export const SYNC_METHOD = 'spsa-sync'
 
 /** Most contributions in one gossip message. */
-export const MAX_BATCH = 4096
+export const MAX_BATCH = 1024
 
 /** Largest proof that travels by gossip, encoded; larger ones are asked for. */
 export const MAX_GOSSIP_PROOF = 32 * 1024

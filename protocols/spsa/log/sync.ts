@@ -22,6 +22,8 @@ export interface SyncOptions {
   /** Contributions per author and authors, the same as the log's. */
   steps: number
   maxAuthors: number
+  /** Contributions that an author publishes together, at most MAX_BATCH. */
+  batch: number
   /** Contributions per second that are taken from one author by gossip, in the long run. */
   maxRate: number
   /** Milliseconds between two comparisons with a random member. */
