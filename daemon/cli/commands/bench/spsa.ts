@@ -1,9 +1,11 @@
 import { Command, Option } from 'commander'
 import type { SpeedFigures } from '../../../bench/spsa/speed.ts'
+import type { WireFigures } from '../../../bench/spsa/wire.ts'
 import { jsonOption, whole } from '../../options.ts'
 import { createOutput, type Output, table } from '../../output.ts'
 
 interface SpsaFlags {
+  part?: 'speed' | 'wire'
   parameters?: number
   directions: 'sign' | 'gaussian'
   runs?: number
@@ -13,7 +15,10 @@ interface SpsaFlags {
 /** `starling bench spsa`: what one byte per gradient costs. */
 export function benchSpsa(): Command {
   return new Command('spsa')
-    .description('applying contributions of the strategy spsa, on one core against a copy of memory')
+    .description(
+      'one byte per gradient: applying contributions on one core against a copy of memory, and bytes on the wire',
+    )
+    .addOption(new Option('--part <name>', 'measure this part only (default: both)').choices(['speed', 'wire']))
     .addOption(
       new Option('--parameters <count>', 'size of the model (default: 1, 10 and 100 million)').argParser(
         whole(1, 300_000_000),
@@ -25,17 +30,27 @@ export function benchSpsa(): Command {
     .addOption(new Option('--runs <count>', 'medians of that many runs').argParser(whole(1, 1000)))
     .addOption(jsonOption())
     .addHelpText('after', '\nExample:\n  $ starling bench spsa --parameters 1000000 --json')
-    .action(async ({ parameters, directions, runs, json }: SpsaFlags) => {
+    .action(async ({ part, parameters, directions, runs, json }: SpsaFlags) => {
       const output = createOutput(json === true)
-      const { benchSpeed } = await import('../../../bench/spsa/speed.ts')
-      const speed = benchSpeed({
-        directions,
-        ...(parameters === undefined ? {} : { parameters: [parameters] }),
-        ...(runs === undefined ? {} : { runs }),
-      })
-      for (const figures of speed) output.record({ kind: 'speed', ...figures })
-      output.summary({ bench: 'spsa', speed })
-      printSpeed(output, speed)
+      const summary: { speed?: SpeedFigures[]; wire?: WireFigures[] } = {}
+      if (part !== 'wire') {
+        const { benchSpeed } = await import('../../../bench/spsa/speed.ts')
+        summary.speed = benchSpeed({
+          directions,
+          ...(parameters === undefined ? {} : { parameters: [parameters] }),
+          ...(runs === undefined ? {} : { runs }),
+        })
+        for (const figures of summary.speed) output.record({ kind: 'speed', ...figures })
+        printSpeed(output, summary.speed)
+      }
+      if (part !== 'speed') {
+        output.line('about five minutes of messages between nodes on this machine ...')
+        const { benchWire } = await import('../../../bench/spsa/wire.ts')
+        summary.wire = await benchWire()
+        for (const figures of summary.wire) output.record({ kind: 'wire', ...figures })
+        printWire(output, summary.wire)
+      }
+      output.summary({ bench: 'spsa', ...summary })
     })
 }
 
@@ -60,4 +75,24 @@ function printSpeed(output: Output, speed: readonly SpeedFigures[]): void {
       `G/s: 10^9 parameters a second, times contributions; ${first.directions} directions, batches of ${first.batch}; medians of ${first.runs} runs, processor time`,
     )
   }
+}
+
+function printWire(output: Output, wire: readonly WireFigures[]): void {
+  const rows = wire.flatMap(({ peers, idle, heartbeats, batches }) =>
+    batches.map(({ batch, perPeer, perSwarm, gossip, sync }) => [
+      peers,
+      batch,
+      perPeer.toFixed(1),
+      perSwarm.toFixed(1),
+      gossip.toFixed(1),
+      sync.toFixed(1),
+      (idle + heartbeats).toFixed(0),
+    ]),
+  )
+  const head = ['peers', 'batch', 'bytes/peer', 'bytes/swarm', 'gossip', 'sync', 'idle B/s']
+  output.line(table(head, rows))
+  output.line()
+  output.line(
+    'bytes sent for one gradient of anybody: by each peer, and by all; idle: what a peer sends when nobody contributes',
+  )
 }
