@@ -28,7 +28,7 @@ export function findWeights(path: string): string {
  * weights fit the model is seen by {@link checkFrom} once there is one.
  */
 export async function openFrom(path: string): Promise<From> {
-  const [{ describeWeights, filesOf, openRun }, { readCheckpointManifest }] = await Promise.all([
+  const [{ describeWeights, filesOf, openRun }, { loadCheckpoint }] = await Promise.all([
     import('../run/index.ts'),
     import('../storage/index.ts'),
   ])
@@ -36,7 +36,9 @@ export async function openFrom(path: string): Promise<From> {
   const file = await describeWeights(weights)
   const folder = dirname(weights)
   if (!existsSync(join(folder, 'manifest.json'))) return { path: weights, file }
-  const { manifest } = openRun(manifestBytes((await readCheckpointManifest(folder)).manifest as object))
+  // Reads the tensors too: a damaged checkpoint is not another model.
+  const checkpoint = await loadCheckpoint(folder, (vector) => vector === 'theta')
+  const { manifest } = openRun(manifestBytes(checkpoint.manifest.manifest as object))
   const { weights: _, ...model } = manifest.model
   const dataPath = filesOf(manifest.data).map(({ root }) => nearby(folder, root))[0]
   const run = { name: manifest.name, model: model as ModelSpec, data: manifest.data }
