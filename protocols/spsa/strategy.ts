@@ -21,6 +21,9 @@ import { rateAt, type WeightRule, weightRule } from './weights.ts'
 /** Longest time that own contributions are held back for their batch to fill up, ms: a kill loses them, and the others wait for them. */
 const MAX_HELD = 10_000
 
+/** Pause between two writes of what others contributed, ms. After a kill what is missing comes from them again. */
+const FLUSH_EVERY = 2_000
+
 class Spsa implements Strategy {
   readonly name = 'spsa'
   readonly state = ['sums'] as const
@@ -33,9 +36,9 @@ class Spsa implements Strategy {
   readonly #contribute: Contribute
   readonly #evaluation: Evaluation
   readonly #resumed: VersionVector | undefined
-  /** Own bytes that are not in the log yet; at most `batch`, or the coordinates of one drift more. */
-  #held: number[] = []
-  #heldSince = 0
+  /** Own contributions for the steps from `from` on that are not in the log yet; fewer than `batch`, or the coordinates of one drift more. */
+  #held: { from: number; bytes: number[]; since: number } | undefined
+  #flushedAt = Number.NEGATIVE_INFINITY
   /** Contributions at the last event of theirs. */
   #told = 0
   /** The log of the set that the final parameters are those of, as a file. */
@@ -106,20 +109,22 @@ class Spsa implements Strategy {
         await this.#finish(signal)
       }
     } catch (error) {
-      await stop()
       // A stop at any point is a clean end.
       const stopped = error === signal.reason || (error instanceof StarlingError && error.code === 'aborted')
       if (!(signal.aborted && stopped)) {
+        await stop()
         throw error
       }
+      await this.#publish()
+    }
+    if (signal.aborted) {
+      await stop()
+      return
     }
     // A finished peer still gives its log and its sums, until the node stops, and says how much it holds to those that wait for it.
     stops.push(this.#log.onChange(() => this.#modules.swarm.announce({ round: this.#log.count })))
-    if (signal.aborted) {
-      await stop()
-    } else {
-      signal.addEventListener('abort', () => void stop(), { once: true })
-    }
+    // By then the records may be closed: what came after the end and is not on disk, others have.
+    signal.addEventListener('abort', () => void stop().catch(() => undefined), { once: true })
   }
 
   /** The log of this peer and of others, and the sums of it: from a checkpoint, by replay or from another peer. */
@@ -144,6 +149,7 @@ class Spsa implements Strategy {
     const fresh = this.#sums.version.size === 0
     const taken = await catchUp(parts, signal)
     await this.#follow(signal)
+    await learner.setStep(this.#step)
     if (fresh) {
       report({
         kind: 'joined',
@@ -186,7 +192,8 @@ class Spsa implements Strategy {
 
   /** Steps of this peer, those included that are still held back. */
   get #step(): number {
-    return (this.#log.version().get(this.#modules.swarm.self) ?? 0) + this.#held.length
+    const held = this.#held
+    return held === undefined ? this.#log.bytesOf(this.#modules.swarm.self).length : held.from + held.bytes.length - 1
   }
 
   /** Brings theta in line with the set, and says what it stands for now. */
@@ -194,6 +201,11 @@ class Spsa implements Strategy {
     const { swarm, report } = this.#modules
     if (this.#failure !== undefined) {
       throw this.#failure
+    }
+    if (swarm.clock.now() - this.#flushedAt >= FLUSH_EVERY) {
+      // A checkpoint of sums that hold more than the disk does could not be taken further without others.
+      await this.#log.flush()
+      this.#flushedAt = swarm.clock.now()
     }
     const digest = await this.#sums.follow(signal)
     if (digest === undefined) {
@@ -218,10 +230,9 @@ class Spsa implements Strategy {
     const first = this.#step + 1
     const started = swarm.clock.now()
     const { bytes, loss, gradientNorm } = await this.#contribute(first, signal)
-    if (this.#held.length === 0) {
-      this.#heldSince = started
-    }
-    this.#held.push(...bytes)
+    this.#held ??= { from: first, bytes: [], since: started }
+    const held = this.#held
+    held.bytes.push(...bytes)
     const step = first + bytes.length - 1
     await learner.setStep(step)
     const milliseconds = swarm.clock.now() - started
@@ -235,8 +246,7 @@ class Spsa implements Strategy {
       samples: bytes.length,
     })
     swarm.announce({ step, loss })
-    const full = this.#held.length >= this.#options.batch || swarm.clock.now() - this.#heldSince >= MAX_HELD
-    if (full) {
+    if (held.bytes.length >= this.#options.batch || swarm.clock.now() - held.since >= MAX_HELD) {
       await this.#publish()
     }
   }
@@ -244,13 +254,12 @@ class Spsa implements Strategy {
   /** Signs what is held back, puts it on record, and only then tells the others. */
   async #publish(): Promise<void> {
     const held = this.#held
-    if (held.length === 0) {
+    if (held === undefined) {
       return
     }
-    const from = this.#step - held.length + 1
-    this.#held = []
+    this.#held = undefined
     try {
-      await this.#sync.publish(await this.#log.append(Uint8Array.from(held), from))
+      await this.#sync.publish(await this.#log.append(Uint8Array.from(held.bytes), held.from))
     } catch (error) {
       // Own contributions of an earlier life came back from others meanwhile, and these steps are taken: go on behind them.
       if (!(error instanceof StarlingError && error.code === 'own-log-moved')) {

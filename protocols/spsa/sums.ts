@@ -99,10 +99,6 @@ export class Sums {
     const { log } = this.#modules
     const target = log.version()
     const digest = log.digest()
-    if (!equalVersions(this.#version, target)) {
-      // What the sums hold must survive a kill, or a checkpoint of them could not be taken further.
-      await log.flush()
-    }
     while (!(await this.advance(target))) {
       if (signal.aborted) {
         return undefined
