@@ -5,7 +5,7 @@
 import { StarlingError } from '../errors.ts'
 import type { GossipMessage, Member, MemberStatus, PeerName, Swarm, Transport, Verdict } from '../ports.ts'
 import { RateLimit } from '../rate-limit.ts'
-import { HEARTBEAT_TOPIC, heartbeatMessage, memberStatusSchema } from './heartbeat.ts'
+import { HEARTBEAT_TOPIC, type Heartbeat, heartbeatMessage, memberStatusSchema } from './heartbeat.ts'
 import { type Heard, MemberView } from './view.ts'
 
 export { HEARTBEAT_TOPIC, type Heartbeat, heartbeatMessage, memberStatusSchema } from './heartbeat.ts'
@@ -89,6 +89,8 @@ class HeartbeatSwarm implements RunningSwarm {
   #soon = false
   /** Members as listeners last saw them, so that falling silent is noticed. At most `maxMembers`. */
   #live = new Map<PeerName, Member>()
+  /** What bytes that were accepted say, until they are handled: decoding is most of what a heartbeat costs. */
+  readonly #accepted = new WeakMap<Uint8Array, Heartbeat>()
 
   constructor(
     transport: Transport,
@@ -215,7 +217,7 @@ class HeartbeatSwarm implements RunningSwarm {
         this.#state === 'running' &&
         [...this.#live.values()].some(({ seenAt }) => now - seenAt >= this.#silentAfter)
       ) {
-        this.#refresh()
+        this.#dropSilent()
       }
     }
   }
@@ -225,7 +227,7 @@ class HeartbeatSwarm implements RunningSwarm {
       this.#lookForTwin(message.data)
       return { verdict: 'ignore', reason: 'own-message' }
     }
-    let heartbeat: ReturnType<typeof heartbeatMessage.decode>
+    let heartbeat: Heartbeat
     try {
       heartbeat = heartbeatMessage.decode(message.data)
     } catch (error) {
@@ -243,6 +245,7 @@ class HeartbeatSwarm implements RunningSwarm {
     if (!this.#rates.allow(message.from, 1, this.#transport.clock.now())) {
       return { verdict: 'ignore', reason: 'too-many-heartbeats' }
     }
+    this.#accepted.set(message.data, heartbeat)
     return { verdict: 'accept' }
   }
 
@@ -271,38 +274,37 @@ class HeartbeatSwarm implements RunningSwarm {
     if (this.#state !== 'running') {
       return
     }
-    const { sequence, status } = heartbeatMessage.decode(message.data)
+    const { sequence, status } = this.#accepted.get(message.data) ?? heartbeatMessage.decode(message.data)
     const now = this.#transport.clock.now()
     const heard = this.#view.hear(message.from, sequence, status, now)
     if (heard !== 'stale' && heard !== 'full') {
-      this.#refresh({ peer: message.from, seenAt: now, status }, heard)
+      this.#note({ peer: message.from, seenAt: now, status }, heard)
     }
   }
 
-  /** Compares with what listeners last saw and tells them what changed. */
-  #refresh(member?: Member, heard?: Exclude<Heard, 'stale' | 'full'>): void {
-    if (member !== undefined && heard === 'known') {
-      // By far the most common case, and the only one that needs no look at all the others.
+  /** Takes in what one member said. Only this member is looked at: a heartbeat must not cost more the more members there are. */
+  #note(member: Member, heard: Exclude<Heard, 'stale' | 'full'>): void {
+    const known = this.#live.has(member.peer)
+    if (heard === 'left') {
+      this.#live.delete(member.peer)
+    } else {
       this.#live.set(member.peer, member)
-      this.#tell()
-      return
     }
+    if (heard !== 'known' && (heard !== 'left' || known)) {
+      this.#onChange?.({ kind: heard, member })
+    }
+    this.#tell()
+  }
+
+  /** Compares with what listeners last saw and tells them who fell silent. */
+  #dropSilent(): void {
     const live = new Map(this.members().map((each) => [each.peer, each]))
-    const changes: MemberChange[] = []
-    for (const [peer, before] of this.#live) {
-      if (!live.has(peer)) {
-        const left = heard === 'left' && member?.peer === peer
-        changes.push({ kind: left ? 'left' : 'silent', member: left ? member : before })
-      }
-    }
-    if (member !== undefined && (heard === 'joined' || heard === 'restarted')) {
-      changes.push({ kind: heard, member })
-    }
+    const silent = [...this.#live.values()].filter(({ peer }) => !live.has(peer))
     this.#live = live
-    for (const change of changes) {
-      this.#onChange?.(change)
+    for (const member of silent) {
+      this.#onChange?.({ kind: 'silent', member })
     }
-    if (changes.length > 0 || heard !== undefined) {
+    if (silent.length > 0) {
       this.#tell()
     }
   }

@@ -1,6 +1,6 @@
 /** Gossip as an ideal: everyone in the same part of the network gets each message once, over as many hops as it takes around cut links. */
 import type { Node } from '../node.ts'
-import { accepts, type Gossip, type GossipParts } from './types.ts'
+import { type Gossip, type GossipParts, validated } from './types.ts'
 
 /** Cheap and exact in what it counts, the payload; for tests of what stands above the gossip. */
 export function createBroadcast(parts: GossipParts): Gossip {
@@ -55,11 +55,8 @@ export function createBroadcast(parts: GossipParts): Gossip {
           if (!node.alive || node.life !== life || node.frozen || !(linked(from, node) || hops(from).has(node))) {
             return
           }
-          const message = { topic, from: from.name, data: copy.slice() }
-          node.received += data.byteLength
-          if (accepts(node, topic, from.name, message.data, from.name)) {
-            node.topics.get(topic)?.handle(message)
-          }
+          node.received += copy.byteLength
+          validated(node, { topic, from: from.name, data: copy.slice() }, from.name)?.()
         })
       }
       from.sent += data.byteLength * handed

@@ -5,7 +5,7 @@ import type { Node } from '../node.ts'
 import { askCost, frameBytes, type GossipFrame, streamCost } from './frames.ts'
 import type { GossipParameters } from './parameters.ts'
 import { Router } from './router.ts'
-import { accepts, type Gossip, type GossipParts } from './types.ts'
+import { type Gossip, type GossipParts, validated } from './types.ts'
 
 /** A connection. Frames arrive in the order in which they were sent, as in a stream. */
 interface Connection {
@@ -73,8 +73,7 @@ export function createMesh(parts: GossipParts, parameters: GossipParameters): Go
           send(station, to, frame)
         }
       },
-      validate: ({ topic, from, data }, forwarder) => accepts(node, topic, from, data.slice(), forwarder),
-      deliver: ({ topic, from, data }) => node.topics.get(topic)?.handle({ topic, from, data: data.slice() }),
+      validate: ({ topic, from, data }, forwarder) => validated(node, { topic, from, data: data.slice() }, forwarder),
     })
     const beat = (): false => {
       if (!node.frozen) {

@@ -17,10 +17,8 @@ export interface RouterParts {
   random: Random
   now(): number
   send(to: PeerName, frame: GossipFrame): void
-  /** Looks at a new message; true when it is to be taken in and forwarded. */
-  validate(news: GossipNews, forwarder: PeerName): boolean
-  /** Hands over a message that was taken in, when it has been forwarded. */
-  deliver(news: GossipNews): void
+  /** Looks at a new message; if it is to be taken in and forwarded, gives what hands it over once that is done. */
+  validate(news: GossipNews, forwarder: PeerName): (() => void) | undefined
   counters: RouterCounters
 }
 
@@ -281,7 +279,8 @@ export class Router {
         send(peer, { idontwant: [news.id] })
       }
     }
-    if (!this.#parts.validate(news, from)) {
+    const deliver = this.#parts.validate(news, from)
+    if (deliver === undefined) {
       return true
     }
     this.#history.keep({ news, hops })
@@ -290,7 +289,7 @@ export class Router {
         send(peer, { messages: [{ news, hops: hops + 1 }] })
       }
     }
-    this.#parts.deliver(news)
+    deliver()
     return true
   }
 

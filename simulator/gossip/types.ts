@@ -1,5 +1,5 @@
 /** How the memory network carries gossip: what a way of doing it needs, and what it gives. */
-import type { PeerName, Random } from '../../protocols/index.ts'
+import type { GossipMessage, PeerName, Random } from '../../protocols/index.ts'
 import type { Cost } from '../ask.ts'
 import type { VirtualClock } from '../clock.ts'
 import type { Node } from '../node.ts'
@@ -42,11 +42,11 @@ export interface Gossip {
   counted(message: { text: number; body: number }): Cost
 }
 
-/** Lets a peer's handler look at a message; true when it accepts. A rejected one is held against who brought it. */
-export function accepts(node: Node, topic: string, from: PeerName, data: Uint8Array, forwarder: PeerName): boolean {
-  const verdict = node.topics.get(topic)?.validate({ topic, from, data })
+/** Lets a peer's handler look at a message; if it accepts, gives what hands it over. A rejected one is held against who brought it. */
+export function validated(node: Node, message: GossipMessage, forwarder: PeerName): (() => void) | undefined {
+  const verdict = node.topics.get(message.topic)?.validate(message)
   if (verdict?.verdict === 'reject') {
     node.transport.penalize(forwarder, verdict.reason)
   }
-  return verdict?.verdict === 'accept'
+  return verdict?.verdict === 'accept' ? () => node.topics.get(message.topic)?.handle(message) : undefined
 }
