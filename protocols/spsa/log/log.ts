@@ -17,7 +17,7 @@ import {
 import { isAuthorName, MAX_STEPS, NO_CONTRIBUTION } from './limits.ts'
 import { load } from './load.ts'
 import { checkProof } from './proof.ts'
-import { LogRecords } from './records.ts'
+import { LogRecords, PARALLEL } from './records.ts'
 import { createTurns } from './turns.ts'
 
 /** Options of {@link createLog}. */
@@ -273,8 +273,13 @@ class Log implements ContributionLog {
     }
   }
 
-  flush(): Promise<void> {
-    return this.#inTurn(() => this.#records.writeAll([...this.#authors].filter(([, log]) => log.saved < log.count)))
+  async flush(): Promise<void> {
+    const dirty = [...this.#authors].filter(([, log]) => log.saved < log.count).map(([author]) => author)
+    for (let start = 0; start < dirty.length; start += PARALLEL) {
+      // In turns of some authors each, so that an own contribution need not wait for a thousand writes. Who was excluded meanwhile is gone.
+      const group = new Set(dirty.slice(start, start + PARALLEL))
+      await this.#inTurn(() => this.#records.writeAll(new Map([...this.#authors].filter(([each]) => group.has(each)))))
+    }
   }
 
   #extend(

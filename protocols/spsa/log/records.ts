@@ -13,7 +13,7 @@ import { isAuthorName, MAX_STEPS } from './limits.ts'
 import { bytesOf, proofSchema } from './messages.ts'
 
 /** Authors written at once: the store joins writes that wait together into one. */
-const PARALLEL = 32
+export const PARALLEL = 32
 
 /** Length and signature of an author's prefix, and its contributions after the last full chunk. The chain is computed anew when it is read. */
 interface HeadRecord {
@@ -110,17 +110,15 @@ export class LogRecords {
     await this.#records.put(headKey(author), record)
   }
 
-  /** Writes all that is new of these authors. */
-  async writeAll(authors: readonly (readonly [PeerName, AuthorLog])[]): Promise<void> {
-    for (let start = 0; start < authors.length; start += PARALLEL) {
-      await Promise.all(
-        authors.slice(start, start + PARALLEL).map(async ([author, log]) => {
-          const prefix = log.view()
-          await this.write(author, prefix, log.signature, log.saved)
-          log.saved = prefix.length
-        }),
-      )
-    }
+  /** Writes all that is new of these authors, at most {@link PARALLEL}, all at once. */
+  async writeAll(authors: ReadonlyMap<PeerName, AuthorLog>): Promise<void> {
+    await Promise.all(
+      [...authors].map(async ([author, log]) => {
+        const prefix = log.view()
+        await this.write(author, prefix, log.signature, log.saved)
+        log.saved = prefix.length
+      }),
+    )
   }
 
   /** Deletes an author's records, the head first. */
