@@ -12,10 +12,10 @@ const SEEDED = { innerSteps: 10, coordinates: 64, blocks: 1 } as const
 
 /**
  * Defaults that depend on the variant, both measured (docs/spsa.md): a projected gradient is 0.02 to 20 and a coordinate of a drift 1e-4 to 0.2, whatever
- * the model.
+ * the model. A finer quantum makes larger sums, which then leave 32 bits sooner.
  */
 const LEARNING_RATE = { spsa: 3e-4, seeded: 1e-2 } as const
-const DEFAULT_QUANTUM = { spsa: 2 ** -10, seeded: 2 ** -18 } as const
+const DEFAULT_QUANTUM = { spsa: 2 ** -10, seeded: 2 ** -14 } as const
 
 /** Least and largest quantum: the byte then spans 2^-24 to 3.8e6, more than any loss in single precision can give. */
 const QUANTUM = { least: 2 ** -24, most: 2 ** 4 } as const
@@ -38,7 +38,7 @@ export const spsaOptionsSchema = z
     learningRate: z.number().positive().max(10).optional(),
     /** Length of the step to both sides of the two-point estimate, per parameter. */
     epsilon: z.number().min(1e-8).max(1).default(1e-3),
-    /** Value of the smallest step of the byte, a power of two. Default 2^-10, or 2^-18 with `seeded`. */
+    /** Value of the smallest step of the byte, a power of two. Default 2^-10, or 2^-14 with `seeded`. */
     quantum: z
       .number()
       .min(QUANTUM.least)
@@ -65,8 +65,8 @@ export const spsaOptionsSchema = z
     settle: z.number().min(0).max(3_600).default(30),
     /** seeded: local optimizer steps between two contributions. */
     innerSteps: z.number().int().min(1).max(100_000).optional(),
-    /** seeded: coordinates of the drift that are sent, a byte each. */
-    coordinates: z.number().int().min(1).max(65_536).optional(),
+    /** seeded: coordinates of the drift that are sent, a byte each. With what waits for its batch they fit one message. */
+    coordinates: z.number().int().min(1).max(2_048).optional(),
     /** seeded: equal parts of the parameters that have coordinates of their own. */
     blocks: z.number().int().min(1).max(4_096).optional(),
   })

@@ -136,9 +136,9 @@ class Spsa implements Strategy {
     this.#sync.start()
     stops.push(() => this.#sums.stop())
     stops.push(() => this.#sync.stop())
-    await learner.initial('base', signal)
+    await this.#despiteCrashes(() => learner.initial('base', signal))
     await this.#sync.ready(signal)
-    await this.#resume(signal)
+    await this.#despiteCrashes(() => this.#resume(signal))
     const parts: JoinModules = {
       ...this.#modules,
       log: this.#log,
@@ -147,7 +147,7 @@ class Spsa implements Strategy {
       rule: this.#rule,
     }
     const fresh = this.#sums.version.size === 0
-    const taken = await catchUp(parts, signal)
+    const taken = await this.#despiteCrashes(() => catchUp(parts, signal))
     await this.#follow(signal)
     await learner.setStep(this.#step)
     if (fresh) {
@@ -190,6 +190,20 @@ class Spsa implements Strategy {
     await this.#sums.clear()
   }
 
+  /** Does the work, again when the trainer died over it: it starts by itself, and gives up with another error when that happens too often. */
+  async #despiteCrashes<T>(work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await work()
+      } catch (error) {
+        if (!(error instanceof StarlingError && error.code === 'trainer-crashed')) {
+          throw error
+        }
+        this.#sums.doubt()
+      }
+    }
+  }
+
   /** Steps of this peer, those included that are still held back. */
   get #step(): number {
     const held = this.#held
@@ -207,7 +221,7 @@ class Spsa implements Strategy {
       await this.#log.flush()
       this.#flushedAt = swarm.clock.now()
     }
-    const digest = await this.#sums.follow(signal)
+    const digest = await this.#despiteCrashes(() => this.#sums.follow(signal))
     if (digest === undefined) {
       return
     }
@@ -229,7 +243,10 @@ class Spsa implements Strategy {
     const { swarm, learner, report } = this.#modules
     const first = this.#step + 1
     const started = swarm.clock.now()
-    const { bytes, loss, gradientNorm } = await this.#contribute(first, signal)
+    const { bytes, loss, gradientNorm } = await this.#despiteCrashes(async () => {
+      await this.#sums.refresh()
+      return this.#contribute(first, signal)
+    })
     this.#held ??= { from: first, bytes: [], since: started }
     const held = this.#held
     held.bytes.push(...bytes)

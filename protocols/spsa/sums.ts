@@ -39,6 +39,8 @@ export class Sums {
   /** What the vector 'sums' holds, and what theta was computed from. */
   #version: VersionVector = new Map()
   #refreshed: VersionVector | undefined
+  /** The sums are those of a set; not so when the trainer died while it applied. */
+  #whole = true
   /** Contributions of excluded authors that are still in the sums; of as many authors as the log may hold. */
   readonly #removed = new Map<PeerName, Uint8Array>()
   readonly #unlisten: () => void
@@ -74,6 +76,12 @@ export class Sums {
   /** Says what is in the vector 'sums', which has just been filled. Only what the log covers. */
   assume(version: VersionVector): void {
     this.#version = version
+    this.#whole = true
+    this.doubt()
+  }
+
+  /** After the trainer died: theta may be anything, and is computed again the next time. */
+  doubt(): void {
     this.#refreshed = undefined
   }
 
@@ -83,8 +91,11 @@ export class Sums {
     this.assume(new Map())
   }
 
-  /** One slice of the way to a set that the log holds or held; true when there. What is half done at a kill is done again. */
+  /** One slice of the way to a set that the log holds or held; true when there. Throws what the trainer does; after its death the sums are computed anew. */
   async advance(target: VersionVector): Promise<boolean> {
+    if (!this.#whole) {
+      await this.clear()
+    }
     if (!equalVersions(this.#version, target)) {
       await this.#inTurn(() => this.#apply(towards(this.#version, target, this.#limit())))
     }
@@ -104,24 +115,11 @@ export class Sums {
         return undefined
       }
     }
-    return (await this.#refresh()) ? digest : undefined
-  }
-
-  /** Copies the sums into the vector 'snapshot'; returns the set that they hold. */
-  copy(): Promise<VersionVector> {
-    return this.#inTurn(async () => {
-      await this.#modules.learner.compute(snapshotTask, null)
-      return this.#version
-    })
-  }
-
-  /** Listens to the log no more. */
-  stop(): void {
-    this.#unlisten()
+    return (await this.refresh()) ? digest : undefined
   }
 
   /** theta <- the parameters of the set. True when they changed. */
-  async #refresh(): Promise<boolean> {
+  async refresh(): Promise<boolean> {
     if (this.#refreshed === this.#version) {
       return false
     }
@@ -139,10 +137,24 @@ export class Sums {
     return Math.min(MOST, Math.max(LEAST, Math.floor((SLICE * this.#speed) / size)))
   }
 
+  /** Copies the sums into the vector 'snapshot'; returns the set that they hold. */
+  copy(): Promise<VersionVector> {
+    return this.#inTurn(async () => {
+      await this.#modules.learner.compute(snapshotTask, null)
+      return this.#version
+    })
+  }
+
+  /** Listens to the log no more. */
+  stop(): void {
+    this.#unlisten()
+  }
+
   async #apply(next: VersionVector): Promise<void> {
     const { run, learner, log, rule } = this.#modules
     const bytesOf = (author: PeerName): Uint8Array => this.#removed.get(author) ?? log.bytesOf(author)
     const effects = effectsBetween(this.#version, next, bytesOf, rule)
+    this.#whole = false
     try {
       const { seconds, work } = await learner.compute(applyTask, { run, effects, rule })
       if (work > 0 && seconds > 0) {
@@ -150,12 +162,11 @@ export class Sums {
         this.#speed = this.#speed === undefined ? speed : this.#speed + SMOOTHING * (speed - this.#speed)
       }
       this.#version = next
+      this.#whole = true
     } catch (error) {
-      if (!(error instanceof StarlingError && error.code === 'trainer-crashed')) {
-        throw error
-      }
-      // Nobody knows how far it came.
-      await this.clear()
+      // A trainer that died may have come anywhere; of every other error the task says that it has changed nothing.
+      this.#whole = !(error instanceof StarlingError && error.code === 'trainer-crashed')
+      throw error
     }
     for (const author of this.#removed.keys()) {
       if (!this.#version.has(author)) {
