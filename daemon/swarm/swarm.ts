@@ -1,5 +1,5 @@
 /** Starts the peers of a local swarm, keeps them, and ends them. */
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { StarlingError } from '../../protocols/index.ts'
 import { type ApiServer, serveApi } from '../api/index.ts'
@@ -205,7 +205,8 @@ function argumentsOf(options: SwarmOptions, peer: SwarmPeer, peers: readonly Swa
     '--stay',
     ...(options.local ? ['--local'] : []),
     ...(options.data === undefined ? [] : ['--data', options.data]),
-    ...(options.weights === undefined ? [] : ['--from', options.weights]),
+    // Gone by now, perhaps: a peer that was started once has its own copy.
+    ...(options.weights === undefined || !existsSync(options.weights) ? [] : ['--from', options.weights]),
     ...(options.engine === undefined ? [] : ['--engine', options.engine]),
   ]
 }

@@ -1,25 +1,21 @@
 import { spawn } from 'node:child_process'
 import { availableParallelism } from 'node:os'
-import { basename, relative, resolve } from 'node:path'
+import { relative } from 'node:path'
 import { Command, Option } from 'commander'
 import { StarlingError } from '../../../protocols/index.ts'
 import { createLog } from '../../log/index.ts'
-import { chooseFolder, type LocalSwarm, type SwarmFolder, startSwarm } from '../../swarm/index.ts'
+import { type LocalSwarm, type SwarmFolder, startSwarm } from '../../swarm/index.ts'
 import type { NodeEvent } from '../../types.ts'
 import { describeEvent, readable, shortName } from '../../view/index.ts'
-import { dataPathOf } from '../data.ts'
 import { FAILED } from '../errors.ts'
-import { type From, openFrom, withWeights } from '../from.ts'
 import { jsonOption, whole } from '../options.ts'
 import { createOutput, type Output, plain } from '../output.ts'
 import { HOME } from '../place.ts'
 import { onInterrupt } from '../process.ts'
 import { programName } from '../program.ts'
 import { createProgress, type Progress } from '../progress.ts'
-import { readUserFile } from '../run-file.ts'
 import { summarize } from '../summary.ts'
-import { runFromFlags } from './init.ts'
-import { folderName } from './start.ts'
+import { prepareSwarm, type SwarmFlags } from '../swarm-run.ts'
 
 /** Most peers on one machine: each is a process with an engine of its own. */
 const MAX_PEERS = 64
@@ -29,27 +25,6 @@ const USUAL_PORT = 4280
 
 /** Characters of a text that are shown between the bars; the page shows all. */
 const SAMPLE_SHOWN = 160
-
-interface Flags {
-  peers?: number
-  strategy?: string
-  model?: string
-  data?: string
-  from?: string
-  steps?: number
-  seed?: number
-  name?: string
-  dataFolder?: string
-  resume?: true
-  port?: number
-  open?: true
-  stay?: true
-  restart: boolean
-  local?: true
-  threads?: number
-  engine?: 'native' | 'wasm' | 'js'
-  json?: true
-}
 
 /** `starling swarm`: a whole swarm on this machine. */
 export function swarm(report: (code: number) => void): Command {
@@ -92,9 +67,9 @@ export function swarm(report: (code: number) => void): Command {
       'after',
       '\nExample:\n  $ starling swarm --peers 4 --data my.txt --steps 1000\n  $ starling swarm --resume',
     )
-    .action(async (file: string | undefined, flags: Flags) => {
+    .action(async (file: string | undefined, flags: SwarmFlags) => {
       const output = createOutput(flags.json === true)
-      const { folder, run, peers, data, weights } = await prepare(file, flags)
+      const { folder, run, peers, data, weights } = await prepareSwarm(file, flags)
       const aborter = new AbortController()
       const voice = { say: output.note }
       let running: LocalSwarm | undefined
@@ -149,88 +124,11 @@ export function swarm(report: (code: number) => void): Command {
     })
 }
 
-type Run = ReturnType<typeof import('../../run/index.ts').buildRun>
-
 const modelName = (model: object): string =>
   String(
     (model as { preset?: unknown; architecture?: unknown }).preset ??
       (model as { architecture?: unknown }).architecture,
   )
-
-/** The folder and the run in it: made from the flags, or read back. Nothing is started, and a mistake leaves nothing behind. */
-async function prepare(
-  file: string | undefined,
-  flags: Flags,
-): Promise<{ folder: SwarmFolder; run: Run; peers: number; data?: string; weights?: string }> {
-  const { filesOf, formatRun, openSource, parseRun, sourceOf } = await import('../../run/index.ts')
-  const home = resolve(HOME)
-  if (flags.resume === true && file !== undefined)
-    throw new StarlingError('usage', `--resume goes on with the run in its folder; leave ${file} out`)
-  for (const key of ['model', 'strategy', 'steps', 'seed', 'name', 'from'] as const) {
-    if (flags[key] === undefined) continue
-    if (flags.resume === true)
-      throw new StarlingError(
-        'usage',
-        `--${key} cannot be changed with --resume: the run fixes it; leave --resume out to start a new run`,
-      )
-    // A file cannot hold the weights, only their hash.
-    if (file !== undefined && key !== 'from')
-      throw new StarlingError(
-        'usage',
-        `--${key} says what ${file} says already; change it there, or leave the file out`,
-      )
-  }
-  const from = flags.from === undefined ? undefined : await openFrom(flags.from)
-  const made = flags.resume === true ? undefined : await newRun(file, flags, from)
-  const folder = chooseFolder({
-    home,
-    resume: flags.resume === true,
-    name: folderName(made?.manifest.name ?? 'run'),
-    ...(flags.dataFolder === undefined ? {} : { named: flags.dataFolder }),
-  })
-  const { earlier } = folder
-  const run = made ?? parseRun(earlier?.yaml ?? '', 'run.yaml')
-  const peers = flags.peers ?? earlier?.peers ?? 4
-  const path = dataPathOf(flags.data) ?? (flags.data === undefined ? from?.run?.dataPath : undefined)
-  const data = path === undefined ? earlier?.data : resolve(path)
-  if (path !== undefined && made !== undefined) {
-    // What the first peer would refuse is refused here, before anything is written.
-    const paths = Object.fromEntries(filesOf(made.manifest.data).map((file) => [file.root, path]))
-    await openSource(sourceOf(made.manifest.data, made.model, made.manifest.seed, 'first', paths))
-  }
-  const weights = from?.path ?? earlier?.weights
-  const files = { ...(data === undefined ? {} : { data }), ...(weights === undefined ? {} : { weights }) }
-  folder.record({
-    run: run.id,
-    peers: Math.max(peers, earlier?.peers ?? 0),
-    yaml: earlier?.yaml ?? formatRun(run),
-    ...files,
-  })
-  return { folder, run, peers, ...files }
-}
-
-/** The run of a file or of the flags. */
-async function newRun(file: string | undefined, flags: Flags, from: From | undefined): Promise<Run> {
-  if (file === undefined) return runFromFlags({ ...flags, ...named(flags, from) }, from)
-  const { parseRun } = await import('../../run/index.ts')
-  const run = parseRun(new TextDecoder().decode(readUserFile(file)), basename(file))
-  return from === undefined ? run : withWeights(run, from)
-}
-
-/** A run without a name is called after its data. */
-function named(flags: Flags, from: From | undefined): { name: string } {
-  if (flags.name !== undefined) return { name: flags.name }
-  if (flags.data === undefined && from?.run !== undefined) return { name: from.run.name }
-  const path = dataPathOf(flags.data)
-  const base =
-    path
-      ?.split(/[\\/]/)
-      .pop()
-      ?.replace(/\.[^.]*$/, '') ??
-    flags.data ??
-    'stories'
-  return { name: folderName(base) }
-}
 
 /** The chosen port, or the usual one, or any free one if that is taken. */
 async function startOnPort(
@@ -249,7 +147,13 @@ async function startOnPort(
 /** Shows the swarm until it is done or stopped. */
 async function watch(
   swarm: LocalSwarm,
-  context: { output: Output; flags: Flags; folder: SwarmFolder; steps: number; voice: { say(text: string): void } },
+  context: {
+    output: Output
+    flags: SwarmFlags
+    folder: SwarmFolder
+    steps: number
+    voice: { say(text: string): void }
+  },
 ): Promise<'finished' | 'stopped'> {
   const { output, flags, folder, voice } = context
   output.record({ kind: 'ready', page: swarm.page, link: swarm.link(), folder: folder.path, peers: swarm.peers.length })
