@@ -8,9 +8,11 @@
  * Arms of one seed differ in nothing else: the same batches and the same directions, where the kind is the same.
  *
  *   node scripts/experiments/spsa-machines.js [--rounds 400] [--seeds 3] [--only machines,codes,directions,seeded] [--engine native]
- *     [--plot docs/spsa-machines.svg]
+ *     [--plot docs/spsa-machines.svg] [--results FILE]
+ *
+ * --results names what an earlier call printed with the same options: what is in it is not played again. With --seeds 0 nothing is, and the means are of that.
  */
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { linePlot } from './plot.js'
 import { gradientFigures, openToy, playSeeded, playSpsa } from './spsa-toy.js'
@@ -22,6 +24,7 @@ const { values } = parseArgs({
     only: { type: 'string', default: 'machines,codes,directions,seeded' },
     engine: { type: 'string' },
     plot: { type: 'string' },
+    results: { type: 'string' },
   },
 })
 const rounds = Number(values.rounds)
@@ -69,45 +72,63 @@ if (parts.includes('seeded')) {
 
 const mean = (list) => list.reduce((sum, value) => sum + value, 0) / list.length
 
-const toy = await openToy({ engine: values.engine, note: console.error })
-const results = Object.fromEntries(Object.keys(arms).map((name) => [name, []]))
+/** What an earlier call printed, and what this one adds: the world, and one line per arm and seed. */
+const earlier =
+  values.results === undefined
+    ? []
+    : (await readFile(values.results, 'utf8'))
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => JSON.parse(line))
+let world = earlier.find(({ shifted, arm }) => shifted !== undefined && arm === undefined)
+const done = earlier.filter(({ arm }) => arm !== undefined)
+let toy
 for (let seed = 1; seed <= seeds; seed++) {
   for (const [name, { seeded = false, ...options }] of Object.entries(arms)) {
+    if (done.some((line) => line.arm === name && line.seed === seed)) continue
+    if (toy === undefined) {
+      toy = await openToy({ engine: values.engine, note: console.error })
+      world = { parameters: toy.parameters, before: toy.before, shifted: toy.shifted }
+      console.log(JSON.stringify(world))
+    }
     const begin = performance.now()
     const play = seeded ? playSeeded : playSpsa
     const { losses, gradients, quantum } = play(toy, { rounds, at: marks, seed, ...options })
     const seconds = (performance.now() - begin) / 1000
-    results[name].push({ losses, final: Object.values(losses).at(-1), figures: gradientFigures(gradients, quantum) })
-    console.log(JSON.stringify({ arm: name, seed, ...results[name].at(-1), seconds }))
+    const figures = gradientFigures(gradients, quantum)
+    done.push({ arm: name, seed, losses, final: Object.values(losses).at(-1), figures, seconds })
+    console.log(JSON.stringify(done.at(-1)))
   }
 }
 
+const runsOf = (name) => done.filter(({ arm }) => arm === name)
+
 /** Mean loss over the seeds at each mark, and the spread of the last one. */
 const summary = Object.fromEntries(
-  Object.entries(results).map(([name, runs]) => {
-    const at = Object.keys(runs[0].losses)
+  [...new Set(done.map(({ arm }) => arm))].map((name) => {
+    const runs = runsOf(name)
     const finals = runs.map(({ final }) => final)
-    return [
-      name,
-      {
-        losses: Object.fromEntries(at.map((mark) => [mark, mean(runs.map(({ losses }) => losses[mark]))])),
-        final: mean(finals),
-        least: Math.min(...finals),
-        most: Math.max(...finals),
-      },
-    ]
+    const losses = Object.keys(runs[0].losses).map((mark) => [mark, mean(runs.map((run) => run.losses[mark]))])
+    const spread = { least: Math.min(...finals), most: Math.max(...finals) }
+    return [name, { seeds: runs.length, losses: Object.fromEntries(losses), final: mean(finals), ...spread }]
   }),
 )
-const final = (name) => summary[name]?.final
+
+/** Last loss of one arm over that of another, both means over the seeds that both have; NaN without such a seed. */
+function ratio(one, other) {
+  const pairs = runsOf(one).flatMap(({ seed, final }) => {
+    const same = runsOf(other).find((run) => run.seed === seed)
+    return same === undefined ? [] : [[final, same.final]]
+  })
+  return mean(pairs.map(([final]) => final)) / mean(pairs.map(([, final]) => final))
+}
 const claims = {}
 if (parts.includes('machines')) {
-  claims.everyDoublingOfMachinesHelps = [1, 2, 4].every((n) => final(`sum, ${2 * n}`) < final(`sum, ${n}`))
-  claims.sumAtLeastAsGoodAsSqrt = [2, 4, 8].every((n) => final(`sum, ${n}`) <= final(`sqrt, ${n}`))
+  claims.everyDoublingOfMachinesHelps = [1, 2, 4].every((n) => ratio(`sum, ${2 * n}`, `sum, ${n}`) < 1)
+  claims.sumAtLeastAsGoodAsSqrt = [2, 4, 8].every((n) => ratio(`sum, ${n}`, `sqrt, ${n}`) <= 1)
 }
-if (parts.includes('codes'))
-  claims.byteWithinOnePercentOfFloat32 = Math.abs(final('sum, 4') / final('float32') - 1) < 0.01
-const { parameters, before, shifted } = toy
-console.log(JSON.stringify({ parameters, before, shifted, rounds, samples: SAMPLES, seeds, summary, claims }))
+if (parts.includes('codes')) claims.byteWithinOnePercentOfFloat32 = Math.abs(ratio('sum, 4', 'float32') - 1) < 0.01
+console.log(JSON.stringify({ ...world, rounds, samples: SAMPLES, summary, claims }))
 
 if (values.plot !== undefined) {
   const lines = Object.entries(summary).filter(([name]) => /^(sum|sqrt), /.test(name))
@@ -115,8 +136,8 @@ if (values.plot !== undefined) {
   const series = lines.map(([name, { losses }]) => {
     const [scaling, machines] = name.split(', ')
     return {
-      name: `${machines} machine${machines === '1' ? '' : 's'}${scaling === 'sqrt' ? ', divided by √n' : ''}`,
-      points: [[0, shifted], ...Object.entries(losses).map(([mark, loss]) => [Number(mark), loss])],
+      name: `${machines} machine${machines === '1' ? '' : 's'}${scaling === 'sqrt' ? ', 1/√n' : ''}`,
+      points: [[0, world.shifted], ...Object.entries(losses).map(([mark, loss]) => [Number(mark), loss])],
       dashed: scaling === 'sqrt',
       colour: counts.indexOf(machines),
     }
