@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, truncate } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { layoutTensors, writeSafetensors } from '../../models/index.ts'
+import { manifestBytes } from '../../protocols/index.ts'
 import { quietLog } from '../log/index.ts'
 import type { Network } from '../network/index.ts'
-import { buildRun } from '../run/index.ts'
+import { buildRun, describeWeights, openRun } from '../run/index.ts'
 import {
   loadCheckpoint,
   openCheckpoints,
@@ -81,6 +83,29 @@ describe('a node', { timeout: 90_000 }, () => {
     assert.deepEqual(told?.kind === 'final' && [told.replicas, told.loss], [4, 1.5])
     await again.stop('test')
     assert.equal((await readCheckpointManifest(path)).progress.replicas, 4)
+  })
+
+  it('starts from the weights of its run, which a joiner gets from it', async () => {
+    const vector = new Float32Array(run.layout.length)
+    for (const { offset, length } of run.layout.tensors) vector.fill(0.125, offset, offset + length)
+    const weightsPath = join(base, 'start.safetensors')
+    const { header, views } = writeSafetensors(layoutTensors(run.layout, vector))
+    await writeFile(weightsPath, Buffer.concat([header, ...views]))
+    const weights = await describeWeights(weightsPath)
+    const { bytes } = openRun(manifestBytes({ ...run.manifest, model: { ...run.manifest.model, weights } }))
+    const first = await start('weights', { manifest: bytes, local: { weightsPath } })
+    const { manifest: _, ...joins } = options('weights-joined', { link: first.status().link })
+    const joiner = await startNode(joins, { signal: new AbortController().signal, log: quietLog })
+    await Promise.all([first.finished, joiner.finished])
+    await Promise.all([first.stop('test'), joiner.stop('test')])
+    const copies = ['weights', 'weights-joined'].map((name) => readFile(join(base, name, 'data', weights.root)))
+    for (const copy of await Promise.all(copies)) assert.deepEqual(copy, await readFile(weightsPath))
+
+    await writeFile(weightsPath, 'other bytes')
+    await assert.rejects(start('weights-other', { manifest: bytes, local: { weightsPath } }), {
+      code: 'data-mismatch',
+      message: /^model\.weights: .*start\.safetensors is not the file/,
+    })
   })
 
   it('says which checkpoint is damaged when none is whole, and starts anew when not asked to resume, keeping them', async () => {
