@@ -44,6 +44,8 @@ export type StrategyEvent =
    * `added`: contributions since the last such event, less than 0 after an exclusion.
    */
   | { kind: 'contributions'; contributions: number; authors: number; digest: string; added: number }
+  /** The largest sum of contributions is above half of what 32 bits hold; a run that goes on like this ends with 'sums-overflow'. Said once. */
+  | { kind: 'sums-large'; largest: number; contributions: number }
   /** This peer had forgotten contributions of its own, and another peer gave them back. */
   | { kind: 'own-contributions-restored'; peer: PeerName; contributions: number }
   /** A peer is proven to have signed two contributions for one step; nothing of it counts any more. `own`: this peer itself. */

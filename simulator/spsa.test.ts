@@ -269,6 +269,16 @@ test('what an author contributed before it was proven to contradict itself is ta
   assertAlike(world, ['a', 'b'])
 })
 
+test('sums that would leave 32 bits end the run with a warning before and the keys to change, and stay those of a set', async () => {
+  const strategy = { scaling: 'mean', quantum: 2 ** -20, batch: 1 }
+  const world = createWorld({ seed: 10, size: 300, steps: 200, strategy })
+  const process = await world.start('a', { milliseconds: 50 })
+  await assert.rejects(finish(world), { code: 'sums-overflow', message: /strategy\.quantum.*strategy\.clip/ })
+  const [warning, ...more] = of(process, 'sums-large')
+  assert.ok(warning !== undefined && warning.largest > 2 ** 30 && more.length === 0)
+  assert.ok(process.learner.int32('sums').every((sum) => Math.abs(sum) < 2 ** 31 - 1))
+})
+
 test('a stop is clean at any moment', async () => {
   const world = createWorld({ seed: 9, steps: 60, strategy: { batch: 3 } })
   const { clock } = world.network

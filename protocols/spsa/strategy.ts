@@ -70,7 +70,7 @@ class Spsa implements Strategy {
         },
       },
     )
-    this.#sums = new Sums({ run: swarm.run, learner, log: this.#log, rule: this.#rule })
+    this.#sums = new Sums({ run: swarm.run, learner, log: this.#log, rule: this.#rule, report })
     this.#contribute =
       options.variant === 'spsa'
         ? twoPoint(modules, options)

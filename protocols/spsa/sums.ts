@@ -2,9 +2,10 @@
 
 import { StarlingError } from '../errors.ts'
 import type { Learner, PeerName } from '../ports.ts'
+import type { Report } from '../strategy.ts'
 import { effectsBetween } from './effects.ts'
 import { createTurns } from './log/turns.ts'
-import { equalVersions, towards } from './path.ts'
+import { countOf, equalVersions, towards } from './path.ts'
 import { applyTask, clearTask, refreshTask, snapshotTask } from './tasks.ts'
 import type { ContributionLog, VersionVector } from './types.ts'
 import type { WeightRule } from './weights.ts'
@@ -21,6 +22,9 @@ const MOST = 16_384
 /** Contributions of the first slice, which measures the speed. */
 const FIRST = 64
 
+/** A sum above half of what 32 bits hold gets a warning. */
+const LARGE = 2 ** 30
+
 /** Weight of a slice in the running mean of the speed. */
 const SMOOTHING = 0.3
 
@@ -30,6 +34,7 @@ export interface SumsModules {
   learner: Learner
   log: ContributionLog
   rule: WeightRule
+  report: Report
 }
 
 /** The sums and what is in them. One caller at a time; only {@link copy} may come at any moment. */
@@ -39,6 +44,7 @@ export class Sums {
   /** What the vector 'sums' holds, and what theta was computed from. */
   #version: VersionVector = new Map()
   #refreshed: VersionVector | undefined
+  #saidLarge = false
   /** The sums are those of a set; not so when the trainer died while it applied. */
   #whole = true
   /** Contributions of excluded authors that are still in the sums; of as many authors as the log may hold. */
@@ -151,18 +157,22 @@ export class Sums {
   }
 
   async #apply(next: VersionVector): Promise<void> {
-    const { run, learner, log, rule } = this.#modules
+    const { run, learner, log, rule, report } = this.#modules
     const bytesOf = (author: PeerName): Uint8Array => this.#removed.get(author) ?? log.bytesOf(author)
     const effects = effectsBetween(this.#version, next, bytesOf, rule)
     this.#whole = false
     try {
-      const { seconds, work } = await learner.compute(applyTask, { run, effects, rule })
+      const { seconds, work, largest } = await learner.compute(applyTask, { run, effects, rule })
       if (work > 0 && seconds > 0) {
         const speed = work / seconds
         this.#speed = this.#speed === undefined ? speed : this.#speed + SMOOTHING * (speed - this.#speed)
       }
       this.#version = next
       this.#whole = true
+      if (largest > LARGE && !this.#saidLarge) {
+        this.#saidLarge = true
+        report({ kind: 'sums-large', largest, contributions: countOf(next) })
+      }
     } catch (error) {
       // A trainer that died may have come anywhere; of every other error the task says that it has changed nothing.
       this.#whole = !(error instanceof StarlingError && error.code === 'trainer-crashed')
