@@ -61,8 +61,11 @@ export const spsaOptionsSchema = z
     maxRate: z.number().min(0.1).max(100_000).default(64),
     /** Seconds between two questions to a random member whether it holds the same set. */
     syncEvery: z.number().min(0.1).max(3_600).default(2),
-    /** Longest wait at the end without news from members that have not finished or hold another set, seconds. */
-    settle: z.number().min(0).max(3_600).default(30),
+    /**
+     * Longest wait at the end without news from members that have not finished or hold another set, seconds. Several times what a question may take that
+     * gets no answer.
+     */
+    settle: z.number().min(0).max(3_600).default(60),
     /** seeded: local optimizer steps between two contributions. */
     innerSteps: z.number().int().min(1).max(100_000).optional(),
     /** seeded: coordinates of the drift that are sent, a byte each. With what waits for its batch they fit one message. */

@@ -117,7 +117,8 @@ export async function fetchSnapshot(
 }
 
 /**
- * Recomputes random blocks of the sums of a set from the log. Returns the first that differs from those in `vector`; undefined when all agree.
+ * Recomputes random blocks of the sums of a set, all of which the log holds. Returns the first that differs from those in `vector`; undefined when all
+ * agree.
  */
 export async function audit(
   { swarm, learner, log, rule }: Omit<SnapshotModules, 'blobs' | 'sums'>,
@@ -131,7 +132,9 @@ export async function audit(
   const random = seededRandom('spsa-audit', toHex(secret))
   const count = Math.ceil(learner.size / AUDIT_BLOCK)
   const blocks = [...new Set(Array.from({ length: AUDITED_BLOCKS }, () => random.integer(count)))].sort((a, b) => a - b)
-  const bytesOf = (author: PeerName): Uint8Array => log.bytesOf(author)
+  // Copies: an author may be excluded meanwhile, and what is audited holds its contributions all the same.
+  const held = new Map([...version].map(([author, count]) => [author, log.bytesOf(author).slice(0, count)]))
+  const bytesOf = (author: PeerName): Uint8Array => held.get(author) ?? new Uint8Array(0)
   let at: VersionVector = new Map()
   let first = true
   for (;;) {
