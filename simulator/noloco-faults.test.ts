@@ -184,7 +184,7 @@ describe('what a peer sends is not trusted', () => {
     await world.start('a')
     const { clock } = world.network
     await clock.advance(10_000)
-    world.network.replaceAnswerer('a', 'noloco-replica', () => {
+    world.network.replaceAnswerer('a', 'replica', () => {
       throw new StarlingError('not-ready', 'no')
     })
     const late = await world.start('late')

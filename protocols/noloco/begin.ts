@@ -1,9 +1,10 @@
 /** How a peer begins again: with the round that an earlier process of it left on disk. */
+
+import type { Progress } from '../replica/index.ts'
 import type { StrategyModules } from '../strategy.ts'
 import type { Exchange } from './exchange.ts'
 import type { Ledger, Prepared } from './ledger.ts'
 import type { OwnReplica } from './own-replica.ts'
-import type { Progress } from './progress.ts'
 import { encodeTask, inspectTask, type TensorOptions } from './tasks.ts'
 
 /**

@@ -2,10 +2,10 @@
 import { StarlingError } from '../errors.ts'
 import type { ExchangeFailure } from '../events.ts'
 import type { Learner, PeerName, Swarm } from '../ports.ts'
+import { MAX_CLAIMED_ROUND } from '../replica/index.ts'
 import type { BlobReference, Blobs } from '../transfer/index.ts'
 import { isMember } from './doubt.ts'
 import type { Ledger, Outcome, PreparedExchange } from './ledger.ts'
-import { MAX_CLAIMED_ROUND } from './messages.ts'
 import { inspectTask, type TensorOptions } from './tasks.ts'
 
 /** How a round's meeting ended. */

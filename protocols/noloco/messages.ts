@@ -13,15 +13,7 @@ export const METHODS = {
   commit: 'noloco-commit',
   /** Restarted responder to initiator: what did you do about this exchange? */
   outcome: 'noloco-outcome',
-  /** Joiner to donor: name your replica. */
-  replica: 'noloco-replica',
 } as const
-
-/**
- * Rounds above this are not believed, whoever claims them: with the jump to the largest one that is, a peer still has as many before it as messages
- * can count. An honest run gets there in millions of years.
- */
-export const MAX_CLAIMED_ROUND = 2 ** 47
 
 const count = z
   .number()
@@ -73,12 +65,6 @@ export const outcomeAnswer = defineMessage(
   'noloco-outcome',
   z.strictObject({ outcome: z.enum(['committed', 'aborted', 'pending', 'unknown']) }),
   { maxBytes: 64 },
-)
-
-export const replicaAnswer = defineMessage(
-  'noloco-replica',
-  z.strictObject({ step: count, round: count, ...blobReferenceSchema.shape }),
-  { maxBytes: 256 },
 )
 
 /** Longest time a question is kept waiting for this peer to be able to answer it, ms. Well below {@link QUESTION_TIMEOUT}. */

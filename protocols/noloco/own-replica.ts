@@ -1,8 +1,7 @@
 /** This peer's replica: where it stands, and what changes it beside local training. */
+import { fetchReplica, NO_REPLICA, type Progress } from '../replica/index.ts'
 import type { StrategyModules } from '../strategy.ts'
-import { NO_REPLICA, type Progress } from './progress.ts'
-import { fetchReplica } from './replica.ts'
-import { startTask, stepTask, type TensorOptions } from './tasks.ts'
+import { replicaTasks, startTask, stepTask, type TensorOptions } from './tasks.ts'
 
 export class OwnReplica {
   readonly #modules: StrategyModules
@@ -38,7 +37,7 @@ export class OwnReplica {
   /** Takes over the replica of another peer. */
   async fetch(signal: AbortSignal): Promise<void> {
     const { report } = this.#modules
-    const fetched = await fetchReplica(this.#modules, {
+    const fetched = await fetchReplica(this.#modules, replicaTasks, {
       signal,
       onWaiting: (what, peer) => report({ kind: 'waiting', for: what, ...(peer === undefined ? {} : { peer }) }),
       onRejected: (peer, reason) => report({ kind: 'rejected', peer, what: 'replica', reason }),

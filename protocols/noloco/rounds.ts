@@ -2,9 +2,10 @@
 
 import { Bell } from '../bell.ts'
 import type { PeerName, Swarm } from '../ports.ts'
+import { MAX_CLAIMED_ROUND } from '../replica/index.ts'
 import type { PreparedExchange } from './ledger.ts'
 import type { Appointment } from './meeting.ts'
-import { MAX_CLAIMED_ROUND, PARK } from './messages.ts'
+import { PARK } from './messages.ts'
 
 /** Questions kept waiting at once. Above that they are answered with 'later' or 'pending'. */
 const MAX_PARKED = 256

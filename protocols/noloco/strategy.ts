@@ -7,6 +7,7 @@ import { StarlingError } from '../errors.ts'
 import { Evaluation } from '../evaluation.ts'
 import { lookAround } from '../membership/look-around.ts'
 import type { PeerName, Swarm } from '../ports.ts'
+import { giveReplicas, newestRound, readProgress } from '../replica/index.ts'
 import type { Strategy, StrategyDefinition, StrategyModules } from '../strategy.ts'
 import type { Giving } from '../transfer/index.ts'
 import { keptRound, takeAgain } from './begin.ts'
@@ -15,10 +16,8 @@ import { Ledger } from './ledger.ts'
 import { alone, type ExchangePhase, type Meeting } from './meeting.ts'
 import { OwnReplica } from './own-replica.ts'
 import { partnerOf, viewHash } from './pairing.ts'
-import { readProgress } from './progress.ts'
-import { giveReplicas, newestRound } from './replica.ts'
 import type { NolocoOptions } from './stability.ts'
-import { nolocoTasks, nolocoVectors, type TensorOptions, tensorOptions } from './tasks.ts'
+import { nolocoTasks, nolocoVectors, replicaTasks, type TensorOptions, tensorOptions } from './tasks.ts'
 
 /** A partner is waited for at most this share of the time that our own last local training took, but at least {@link MIN_PATIENCE}. */
 const PATIENCE_SHARE = 0.5
@@ -139,7 +138,7 @@ class Noloco implements Strategy {
     swarm.announce({ phase: 'joining', step: learner.step(), round: completed }, true)
     this.#exchange.start(completed, kept?.exchange)
     stops.push(() => this.#exchange.stop())
-    const giving = giveReplicas(this.#modules, () => this.#replica.progress)
+    const giving = giveReplicas(this.#modules, replicaTasks, () => this.#replica.progress)
     stops.push(() => giving.stop())
 
     await lookAround(swarm, signal)

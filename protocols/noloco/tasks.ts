@@ -6,6 +6,7 @@ import type { VectorSpec } from '../../kernels/index.ts'
 import { type CodecName, codecs } from '../codecs/index.ts'
 import { StarlingError } from '../errors.ts'
 import type { ComputeContext, ComputeTask } from '../ports.ts'
+import type { ReplicaTasks } from '../replica/index.ts'
 import { composeMessage, outerStep } from './outer-step.ts'
 import { constantsOf, type NolocoOptions, type OuterConstants } from './stability.ts'
 
@@ -198,6 +199,9 @@ export const adoptTask: ComputeTask<null, null> = {
     return null
   },
 }
+
+/** How replicas are given and taken. */
+export const replicaTasks: ReplicaTasks = { snapshot: snapshotTask, adopt: adoptTask }
 
 /** All of them, for the trainer thread's table. */
 export const nolocoTasks = [

@@ -2,8 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Member } from '../ports.ts'
 import type { StrategyModules } from '../strategy.ts'
-import { MAX_CLAIMED_ROUND, replicaAnswer } from './messages.ts'
-import { giveReplicas, newestRound } from './replica.ts'
+import { giveReplicas, MAX_CLAIMED_ROUND, newestRound, type ReplicaTasks, replicaAnswer } from './fetch.ts'
 
 test('while the copy that others fetch from is written to, nothing is given', async () => {
   let copied: () => void = () => {}
@@ -30,7 +29,7 @@ test('while the copy that others fetch from is written to, nothing is given', as
       withdraw: () => offers.push('withdrawn'),
     },
   } as unknown as StrategyModules
-  const giving = giveReplicas(modules, () => ({ ready: true, round: 3, roundStep: 12 }))
+  const giving = giveReplicas(modules, {} as ReplicaTasks, () => ({ ready: true, round: 3, roundStep: 12 }))
   assert.ok(asked !== undefined)
   const first = asked()
   const paused = giving.pause()

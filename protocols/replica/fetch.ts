@@ -1,15 +1,45 @@
 /**
- * Handing a whole replica from one peer to another, exactly: for a peer that joins late or was away for long. What travels is the slow weights
- * phi in float32; the taker starts with delta = 0 and a fresh optimizer, at the giver's step and round.
+ * Handing a whole replica from one peer to another, exactly: for a peer that joins late or was away for long. What travels is the vector 'snapshot'
+ * in float32, filled and taken over by the strategy; the taker starts with a fresh optimizer, at the giver's step and round.
  */
+import { z } from 'zod'
 import { StarlingError } from '../errors.ts'
-import type { Member, PeerName } from '../ports.ts'
+import type { ComputeTask, Member, PeerName } from '../ports.ts'
 import { shuffled } from '../random.ts'
 import type { StrategyModules } from '../strategy.ts'
-import { type Giving, giveCopies } from '../transfer/index.ts'
-import { MAX_CLAIMED_ROUND, METHODS, replicaAnswer } from './messages.ts'
+import { blobReferenceSchema, type Giving, giveCopies } from '../transfer/index.ts'
+import { defineMessage } from '../wire/index.ts'
 import type { Progress } from './progress.ts'
-import { adoptTask, snapshotTask } from './tasks.ts'
+
+/** Joiner to donor: name your replica. */
+export const REPLICA_METHOD = 'replica'
+
+/**
+ * Rounds above this are not believed, whoever claims them: with the jump to the largest one that is, a peer still has as many before it as messages
+ * can count. An honest run gets there in millions of years.
+ */
+export const MAX_CLAIMED_ROUND = 2 ** 47
+
+const count = z
+  .number()
+  .int()
+  .min(0)
+  .max(2 ** 48)
+
+/** The answer: at which step and round the replica is, and its bytes by hash. */
+export const replicaAnswer = defineMessage(
+  'replica',
+  z.strictObject({ step: count, round: count, ...blobReferenceSchema.shape }),
+  { maxBytes: 256 },
+)
+
+/** What a strategy does with the vector 'snapshot', which it declares, as long as theta. */
+export interface ReplicaTasks {
+  /** snapshot <- the replica, for others to fetch. */
+  snapshot: ComputeTask<null, null>
+  /** The replica <- snapshot, fetched from another peer. Throws StarlingError 'bad-tensor', and changes nothing, when it is not finite. */
+  adopt: ComputeTask<null, null>
+}
 
 /** Whole time for the name of a replica, ms: the giver may have to finish a training step, copy and hash. */
 const NAME_TIMEOUT = 60_000
@@ -35,16 +65,20 @@ export interface FetchedReplica {
 type Modules = Pick<StrategyModules, 'swarm' | 'learner' | 'blobs' | 'training'>
 
 /** Gives this peer's replica to whoever asks, from a copy, so that training goes on meanwhile. */
-export function giveReplicas({ swarm, learner, blobs }: Modules, state: () => Readonly<Progress>): Giving {
+export function giveReplicas(
+  { swarm, learner, blobs }: Modules,
+  tasks: ReplicaTasks,
+  state: () => Readonly<Progress>,
+): Giving {
   return giveCopies(
     { swarm, blobs },
     {
-      method: METHODS.replica,
+      method: REPLICA_METHOD,
       bytes: learner.bytes('snapshot'),
       ready: () => state().ready,
       async copy() {
         const { round, roundStep } = state()
-        await learner.compute(snapshotTask, null)
+        await learner.compute(tasks.snapshot, null)
         return { step: roundStep, round }
       },
       answer: (about, reference) => replicaAnswer.encode({ ...about, ...reference }),
@@ -66,11 +100,12 @@ export function newestRound(members: readonly Member[]): number | undefined {
 }
 
 /**
- * Fetches a replica from a random member that has one, and from another one when that fails, until one was adopted: theta = phi = replica,
- * delta = 0, the learner's step set. Waits for such a member where there is none. Rejects with 'aborted', and leaves the parameters alone then.
+ * Fetches a replica from a random member that has one, and from another one when that fails, until one was adopted and the
+ * learner's step set. Waits for such a member where there is none. Rejects with 'aborted', and leaves the parameters alone then.
  */
 export async function fetchReplica(
   { swarm, learner, blobs, training }: Modules,
+  tasks: ReplicaTasks,
   options: {
     signal: AbortSignal
     onWaiting(what: string, peer?: PeerName): void
@@ -79,7 +114,7 @@ export async function fetchReplica(
 ): Promise<FetchedReplica> {
   const { signal } = options
   const started = swarm.clock.now()
-  const random = swarm.random('noloco-donor')
+  const random = swarm.random('replica-donor')
   const into = learner.bytes('snapshot')
   // What has been said of this wait; at most as many as there were members meanwhile.
   const told = new Set<string>()
@@ -97,7 +132,7 @@ export async function fetchReplica(
     for (const { peer } of shuffled(givers, random)) {
       tell('a replica', peer)
       try {
-        const answer = await swarm.ask(peer, METHODS.replica, new Uint8Array(0), { signal, timeout: NAME_TIMEOUT })
+        const answer = await swarm.ask(peer, REPLICA_METHOD, new Uint8Array(0), { signal, timeout: NAME_TIMEOUT })
         const { step, round, root, size } = replicaAnswer.decode(answer)
         if (size !== into.byteLength) {
           throw new StarlingError('bad-tensor', `its replica has ${size} bytes instead of ${into.byteLength}`, { peer })
@@ -107,7 +142,7 @@ export async function fetchReplica(
         }
         // One giver only: replicas differ, and pieces of two would be neither.
         await blobs.pull([peer], { root, size }, into, { signal })
-        await learner.compute(adoptTask, null, signal)
+        await learner.compute(tasks.adopt, null, signal)
         await learner.setStep(step)
         return { donor: peer, step, round, bytes: size, milliseconds: swarm.clock.now() - started }
       } catch (error) {
