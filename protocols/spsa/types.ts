@@ -58,7 +58,7 @@ export interface ContributionLog {
   version(): VersionVector
   /** Contributions in all. */
   readonly count: number
-  /** Names the set (its authors' heads) and the excluded authors, 32 bytes: equal exactly when both are equal. */
+  /** Names the set and the excluded authors, 32 bytes: equal exactly when both are equal (log/set-digest.ts). A new array after every change. */
   digest(): Uint8Array
   /** An author's contributions; a view that is good until the log changes. Empty for an unknown author. */
   bytesOf(author: PeerName): Uint8Array

@@ -36,19 +36,6 @@ export function statementOf(origin: Uint8Array, head: Head): Uint8Array {
   return statement
 }
 
-/**
- * Names a set of contributions, by its authors' heads, and who is excluded from it: equal exactly when both are equal. A hash of all heads, not a sum of
- * the contributions' hashes: a sum of 256 bits can be steered by whoever has many authors (Wagner 2002, generalized birthdays), and 1,000 heads take 0.1 ms.
- */
-export function setDigest(heads: ReadonlyMap<PeerName, Head>, excluded: Iterable<PeerName>): Uint8Array {
-  // A name ends with the line, a head's hash has a fixed width.
-  const parts = [...heads.keys(), ...excluded].sort().flatMap((name) => {
-    const head = heads.get(name)
-    return head === undefined ? [`${name}\nexcluded\n`] : [`${name}\n${head.count}\n`, head.hash]
-  })
-  return sha256('starling/spsa/set/1', ...parts)
-}
-
 /** A chain that was followed some way. */
 export interface Followed {
   head: Head

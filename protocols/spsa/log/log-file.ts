@@ -10,19 +10,11 @@ import { MAX_MANIFEST_BYTES, runId } from '../../manifest/index.ts'
 import type { Clock, PeerName, Transport } from '../../ports.ts'
 import { defineMessage } from '../../wire/index.ts'
 import type { ContributionLog, EquivocationProof } from '../types.ts'
-import {
-  createPace,
-  follow,
-  type Head,
-  originOf,
-  SIGNATURE_BYTES,
-  SIGNATURE_WORK,
-  setDigest,
-  statementOf,
-} from './chain.ts'
+import { createPace, follow, originOf, SIGNATURE_BYTES, SIGNATURE_WORK, statementOf } from './chain.ts'
 import { AUTHOR_NAME, MAX_NAME, MAX_STEPS, NO_CONTRIBUTION } from './limits.ts'
 import { bytesOf, proofSchema } from './messages.ts'
 import { checkProof } from './proof.ts'
+import { SetDigest } from './set-digest.ts'
 
 /** First line of the file; the number is the format's version. */
 const MARKER = Buffer.from('starling run log 1\n')
@@ -118,7 +110,7 @@ export async function decodeRunLog(
   const run = runId(manifest)
   const pace = createPace(modules.clock)
   const authors = new Map<PeerName, Uint8Array>()
-  const heads = new Map<PeerName, Head>()
+  const digest = new SetDigest()
   const excluded = new Set<PeerName>()
   for (const proof of content.proofs) {
     if (
@@ -128,6 +120,7 @@ export async function decodeRunLog(
       throw bad(`the proof against ${proof.author} proves nothing`, proof.author)
     }
     excluded.add(proof.author)
+    digest.exclude(originOf(run, proof.author))
   }
   for (const { author, bytes, signature } of content.authors) {
     if (authors.has(author) || excluded.has(author) || bytes.includes(NO_CONTRIBUTION)) {
@@ -140,7 +133,7 @@ export async function decodeRunLog(
       throw bad(`the contributions of ${author} do not carry its signature`, author)
     }
     authors.set(author, bytes)
-    heads.set(author, head)
+    digest.add(head.hash)
   }
-  return { manifest, run, authors, proofs: content.proofs, digest: setDigest(heads, excluded) }
+  return { manifest, run, authors, proofs: content.proofs, digest: digest.name() }
 }

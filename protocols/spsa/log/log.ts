@@ -4,20 +4,12 @@ import type { Clock, PeerName, RecordStore, Transport } from '../../ports.ts'
 import type { Report } from '../../strategy.ts'
 import type { Acceptance, Change, ContributionLog, EquivocationProof, Segment } from '../types.ts'
 import { AuthorLog } from './author-log.ts'
-import {
-  createPace,
-  follow,
-  originOf,
-  type Pace,
-  SIGNATURE_BYTES,
-  SIGNATURE_WORK,
-  setDigest,
-  statementOf,
-} from './chain.ts'
+import { createPace, follow, originOf, type Pace, SIGNATURE_BYTES, SIGNATURE_WORK, statementOf } from './chain.ts'
 import { isAuthorName, MAX_STEPS, NO_CONTRIBUTION } from './limits.ts'
 import { load } from './load.ts'
 import { checkProof } from './proof.ts'
 import { LogRecords, PARALLEL } from './records.ts'
+import { ELEMENT_WORK, SetDigest } from './set-digest.ts'
 import { createTurns } from './turns.ts'
 
 /** Options of {@link createLog}. */
@@ -65,7 +57,7 @@ class Log implements ContributionLog {
   /** Bounded by the parts of this process that listen. */
   readonly #listeners = new Set<(change: Change) => void>()
   #count = 0
-  #digest: Uint8Array | undefined
+  readonly #digest = new SetDigest()
   #ownDamaged = false
 
   constructor(options: LogOptions, modules: LogModules) {
@@ -80,10 +72,14 @@ class Log implements ContributionLog {
     const loaded = await load(this.#records, this.#options, { verify, report, pace: this.#pace })
     for (const [author, proof] of loaded.excluded) {
       this.#excluded.set(author, proof)
+      this.#digest.exclude(originOf(this.#options.run, author))
+      await this.#pace(ELEMENT_WORK)
     }
     for (const [author, log] of loaded.authors) {
       this.#authors.set(author, log)
       this.#count += log.count
+      this.#digest.add(log.head.hash)
+      await this.#pace(ELEMENT_WORK)
     }
     this.#ownDamaged = loaded.ownDamaged
   }
@@ -97,11 +93,7 @@ class Log implements ContributionLog {
   }
 
   digest(): Uint8Array {
-    this.#digest ??= setDigest(
-      new Map([...this.#authors].map(([name, { head }]) => [name, head])),
-      this.#excluded.keys(),
-    )
-    return this.#digest
+    return this.#digest.name()
   }
 
   bytesOf(author: PeerName): Uint8Array {
@@ -263,8 +255,11 @@ class Log implements ContributionLog {
     await this.#records.drop(author, log?.saved ?? 0)
     this.#excluded.set(author, proof)
     this.#authors.delete(author)
-    this.#count -= log?.count ?? 0
-    this.#digest = undefined
+    this.#digest.exclude(originOf(this.#options.run, author))
+    if (log !== undefined) {
+      this.#count -= log.count
+      this.#digest.remove(log.head.hash)
+    }
     const own = author === this.#options.self
     const reason = own ? OWN_EQUIVOCATION : `it signed two different contributions for step ${step}`
     this.#modules.report({ kind: 'excluded', peer: author, step, own, reason })
@@ -290,10 +285,13 @@ class Log implements ContributionLog {
     signature: Uint8Array,
   ): void {
     const from = log.count + 1
+    if (log.count > 0) {
+      this.#digest.remove(log.head.hash)
+    }
     log.extend(bytes, followed, signature)
+    this.#digest.add(log.head.hash)
     this.#authors.set(author, log)
     this.#count += bytes.length
-    this.#digest = undefined
     this.#tell({ kind: 'added', author, from, bytes: log.view(from) })
   }
 
