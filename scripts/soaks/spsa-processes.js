@@ -37,11 +37,13 @@ async function once(seed) {
     batch: pick(1, 8, 16),
     ...(random.uniform() < 0.25 ? { variant: 'seeded', innerSteps: 4, coordinates: 16 } : {}),
   }
+  // Coordinates of a drift come sixteen at a time.
+  const total = strategy.variant === 'seeded' ? 6 * steps : steps
   const run = buildRun({
     name: `soak ${seed}`,
     model: { architecture: 'decoder', context: 16, layers: 1, width: 16, heads: 2, hidden: 32 },
     data: { source: 'stories', bytes: 60_000 },
-    training: { batch: 4, steps, evaluateEvery: steps },
+    training: { batch: 4, steps: total, evaluateEvery: total },
     strategy,
   })
   const count = 3 + random.integer(4)
@@ -64,6 +66,7 @@ async function once(seed) {
       pick('js', 'wasm', undefined),
     ])
     await Promise.all(early.map(([name, engine]) => add(name, engine)))
+    for (let i = count - lateComers; i < count; i++) await add(`peer-${i}`, pick('js', 'wasm', undefined))
     for (let kill = 0; kill < kills; kill++) {
       await sleep(random.integer(4_000))
       // The first one's address is in everybody's link, so it stays.
@@ -74,7 +77,6 @@ async function once(seed) {
       const engine = engines.get(name)
       nodes[victim] = await start(name, { resume: true, ...(engine === 'best' ? {} : { engine }) })
     }
-    for (let i = count - lateComers; i < count; i++) await add(`peer-${i}`, pick('js', 'wasm', undefined))
     const finals = await Promise.all(
       nodes.map(async (node) => {
         await until(`${node.name} finishes`, async () => (await node.status()).phase === 'finished', PATIENCE)
