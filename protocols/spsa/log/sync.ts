@@ -11,10 +11,12 @@ import { shuffled } from '../../random.ts'
 import { RateLimit } from '../../rate-limit.ts'
 import type { Report } from '../../strategy.ts'
 import type { Acceptance, ContributionLog, EquivocationProof, Segment } from '../types.ts'
-import { Exchange, PeerFault } from './ask.ts'
+import { type Brought, PeerFault } from './ask.ts'
+import { Exchanges } from './exchanges.ts'
 import { Gossip } from './gossip.ts'
-import { type Known, KnownPeers, MAX_PEERS } from './known.ts'
+import { KnownPeers, MAX_PEERS } from './known.ts'
 import { untilReady } from './ready.ts'
+import { Scopes } from './scopes.ts'
 import { serveSync } from './serve.ts'
 
 /** Options of {@link createSync}. */
@@ -45,7 +47,7 @@ export interface Sync {
   start(): void
   /** Stops, waits for what is under way, and writes the log to disk. */
   stop(): Promise<void>
-  /** Compares with that peer soon; more than 64 such wishes at a time are forgotten. */
+  /** Takes what that peer has, soon; more than 64 such wishes at a time are forgotten. */
   now(peer: PeerName): void
   /** Publishes own contributions that the log has appended. */
   publish(segment: Segment): Promise<void>
@@ -57,15 +59,6 @@ export interface Sync {
   /** Peers that last named the very set that this peer has now, sorted. */
   agreeing(): PeerName[]
 }
-
-/** Exchanges under way at once. */
-const MAX_EXCHANGES = 4
-
-/** Longest exchange, ms: a slow peer keeps no place for longer; the next exchange goes on where it stopped. */
-const EXCHANGE_TIMEOUT = 60_000
-
-/** Wishes of {@link Sync.now} kept while all places are taken. */
-const MAX_WISHES = 64
 
 /** Pause between hearing of contributions that do not join and asking their author for what lies between, ms: messages overtake each other. */
 const GAP_PATIENCE = 200
@@ -87,9 +80,6 @@ export function createSync(options: SyncOptions, modules: SyncModules): Sync {
   return new AntiEntropy(options, modules)
 }
 
-/** What an exchange is for. */
-type Work = (exchange: Exchange) => Promise<void>
-
 class AntiEntropy implements Sync {
   readonly #options: SyncOptions
   readonly #swarm: Swarm
@@ -99,14 +89,11 @@ class AntiEntropy implements Sync {
   readonly #random: Random
   readonly #reports = new RateLimit(REPORT_RATE)
   readonly #known = new KnownPeers()
-  /** At most {@link MAX_EXCHANGES} and the gaps, one per peer. */
-  readonly #under = new Map<PeerName, Promise<boolean>>()
-  /** At most {@link MAX_WISHES}. */
-  readonly #wishes = new Set<PeerName>()
+  readonly #exchanges: Exchanges
   /** Authors whose gap is waited for; at most {@link MAX_GAPS}. */
   readonly #gaps = new Set<PeerName>()
-  /** How to end what is under way: the exchanges and the gaps. */
-  readonly #scopes = new Set<() => void>()
+  /** Of the waits for gaps. */
+  readonly #scopes = new Scopes('the sync was stopped')
   readonly #stopped = new AbortController()
   #gossip: Gossip | undefined
   #unserve: (() => void) | undefined
@@ -119,6 +106,17 @@ class AntiEntropy implements Sync {
     this.#report = report
     this.#fail = fail
     this.#random = swarm.random('spsa-sync')
+    const { steps, maxAuthors } = options
+    this.#exchanges = new Exchanges(
+      { transport: swarm, log, limits: { steps, maxAuthors } },
+      {
+        began: (peer) => {
+          this.#known.about(peer).exchangedAt = swarm.clock.now()
+        },
+        ended: (peer, brought, error) => this.#ended(peer, brought, error),
+        fail,
+      },
+    )
   }
 
   start(): void {
@@ -136,25 +134,16 @@ class AntiEntropy implements Sync {
 
   async stop(): Promise<void> {
     this.#stopped.abort(new StarlingError('aborted', 'the sync was stopped', {}))
-    for (const end of [...this.#scopes]) {
-      end()
-    }
+    this.#scopes.close()
+    const exchanges = this.#exchanges.stop()
     this.#unserve?.()
     this.#gossip?.stop()
-    await this.#loops
-    await Promise.all(this.#under.values())
+    await Promise.all([this.#loops, exchanges])
     await this.#log.flush()
   }
 
   now(peer: PeerName): void {
-    if (this.#stopped.signal.aborted || peer === this.#swarm.self) {
-      return
-    }
-    if (this.#under.size < MAX_EXCHANGES && !this.#under.has(peer)) {
-      void this.#exchange(peer)
-    } else if (this.#wishes.size < MAX_WISHES) {
-      this.#wishes.add(peer)
-    }
+    this.#exchanges.soon(peer)
   }
 
   async publish(segment: Segment): Promise<void> {
@@ -167,11 +156,11 @@ class AntiEntropy implements Sync {
 
   ready(signal: AbortSignal): Promise<void> {
     const ask = async (peer: PeerName): Promise<boolean> => {
-      for (let under = this.#under.get(peer); under !== undefined; under = this.#under.get(peer)) {
+      for (let under = this.#exchanges.with(peer); under !== undefined; under = this.#exchanges.with(peer)) {
         await under
       }
       let answered = false
-      await this.#exchange(peer, async (exchange) => {
+      await this.#exchanges.begin(peer, async (exchange) => {
         // First of all, because the rest may take long and fail.
         await exchange.own()
         answered = true
@@ -254,93 +243,40 @@ class AntiEntropy implements Sync {
       return
     }
     this.#gaps.add(author)
-    void this.#scoped((signal) => this.#swarm.clock.sleep(GAP_PATIENCE, signal).catch(() => undefined)).then(
-      async () => {
+    void this.#scopes
+      .run((signal) => this.#swarm.clock.sleep(GAP_PATIENCE, signal).catch(() => undefined))
+      .then(async () => {
         this.#gaps.delete(author)
         if (this.#stopped.signal.aborted || (!whole && this.#log.bytesOf(author).length >= count)) {
           return
         }
-        const reached = await (this.#under.get(author) ??
-          this.#exchange(author, (exchange) => exchange.segments([[author, count]], whole)))
+        const reached = await (this.#exchanges.with(author) ??
+          this.#exchanges.begin(author, (exchange) => exchange.segments([[author, count]], whole)))
         const [other] = reached ? [] : this.#pick(1)
         if (other !== undefined) {
           this.now(other)
         }
-      },
-    )
-  }
-
-  /** Runs something with a signal of its own, which stopping aborts. One listener each on the common signal would pile up. */
-  async #scoped<T>(work: (signal: AbortSignal, end: () => void) => Promise<T>): Promise<T> {
-    const scope = new AbortController()
-    const end = (): void => scope.abort(new StarlingError('aborted', 'the sync was stopped', {}))
-    if (this.#stopped.signal.aborted) {
-      end()
-    }
-    this.#scopes.add(end)
-    try {
-      return await work(scope.signal, end)
-    } finally {
-      this.#scopes.delete(end)
-      // Ends what the work left waiting, such as its own time-out.
-      end()
-    }
-  }
-
-  /** One exchange with a peer; true when it went well. Never rejects. */
-  #exchange(peer: PeerName, work: Work = (exchange) => exchange.everything()): Promise<boolean> {
-    const done = this.#scoped((signal, end) => this.#exchanged(peer, work, signal, end))
-      .catch((error: unknown) => {
-        this.#fail(error)
-        return false
       })
-      .finally(() => {
-        this.#under.delete(peer)
-        const [next] = this.#wishes
-        if (next !== undefined) {
-          this.#wishes.delete(next)
-          this.now(next)
-        }
-      })
-    this.#under.set(peer, done)
-    return done
   }
 
-  async #exchanged(peer: PeerName, work: Work, signal: AbortSignal, end: () => void): Promise<boolean> {
-    const { clock } = this.#swarm
+  /** Judges the asked peer by what it brought and by what ended the exchange, and tells others what they may not know. */
+  #ended(peer: PeerName, brought: Brought, error: StarlingError | undefined): void {
+    const { digest, added, own, refused, caught } = brought
     const known = this.#known.about(peer)
-    known.exchangedAt = clock.now()
-    clock.sleep(EXCHANGE_TIMEOUT, signal).then(end, () => undefined)
-    const { steps, maxAuthors } = this.#options
-    const context = { transport: this.#swarm, log: this.#log, limits: { steps, maxAuthors } }
-    const exchange = new Exchange(context, peer, signal)
-    try {
-      await work(exchange)
-      known.strikes = exchange.brought.added > 0 ? 0 : known.strikes
-      return true
-    } catch (error) {
-      if (!(error instanceof StarlingError)) {
-        throw error
-      }
-      this.#failed(peer, known, error)
-      return false
-    } finally {
-      const { digest, own, refused, caught } = exchange.brought
-      known.digest = digest ?? known.digest
-      if (own > 0) {
-        this.#report({ kind: 'own-contributions-restored', peer, contributions: own })
-      }
-      for (const [author, reason] of refused) {
-        this.#rejected(author, 'contributions', reason)
-      }
-      for (const author of caught) {
-        this.#rejected(author, 'contributions', 'equivocation')
-        this.#spread(author)
-      }
+    known.digest = digest ?? known.digest
+    if (error === undefined && added > 0) {
+      known.strikes = 0
     }
-  }
-
-  #failed(peer: PeerName, known: Known, error: StarlingError): void {
+    if (own > 0) {
+      this.#report({ kind: 'own-contributions-restored', peer, contributions: own })
+    }
+    for (const [author, reason] of refused) {
+      this.#rejected(author, 'contributions', reason)
+    }
+    for (const author of caught) {
+      this.#rejected(author, 'contributions', 'equivocation')
+      this.#spread(author)
+    }
     if (error instanceof PeerFault) {
       if (error.code === 'unserved-claims' && ++known.strikes < MAX_STRIKES) {
         this.#rejected(peer, 'contributions', error.message)
@@ -348,7 +284,7 @@ class AntiEntropy implements Sync {
       }
       known.strikes = 0
       this.#blame(peer, error.code, error.message)
-    } else if (error.code === 'answer-too-large' || (error.code === 'bad-message' && error.data.misfit !== true)) {
+    } else if (error?.code === 'answer-too-large' || (error?.code === 'bad-message' && error.data.misfit !== true)) {
       this.#blame(peer, 'bad-answer', error.message)
     }
     // Anything else is silence or a full house; another peer is asked the next time.
