@@ -4,6 +4,7 @@ import {
   type Answerer,
   type EquivocationProof,
   news,
+  originOf,
   proofAnswer,
   type Segment,
   type SegmentEntry,
@@ -19,7 +20,7 @@ import {
   type Liar,
   type LogWorld,
 } from './testing/spsa-log.ts'
-import { eventsOf, LIMIT } from './testing/world.ts'
+import { eventsOf, LIMIT, RUN } from './testing/world.ts'
 
 const HONEST = ['a', 'b', 'c'] as const
 const STEPS = 40
@@ -267,6 +268,46 @@ describe('a peer that answers', () => {
     const blamed = (): boolean => HONEST.every((name) => world.network.peer(name).penalties.length > 0)
     assert.deepEqual(await finish(world, blamed), ['bad-signature'])
     assert.equal(world.processes.get('a')!.strategy.log.version().has('ghost'), false)
+  })
+
+  test('with a proof that proves nothing is blamed, and the accused stays', async () => {
+    for (const [seed, accused] of (['a', 'ghost'] as const).entries()) {
+      const { world, liar } = await createScene(52 + seed)
+      const branch = async (byte: number): Promise<EquivocationProof['branches'][0]> => {
+        const { bytes, signature } = await history(liar.peer, accused, [byte])
+        return { bytes, signature }
+      }
+      // Two histories as the accused would have signed them, under the liar's signature.
+      const origin = originOf(RUN, accused)
+      const proof = { author: accused, step: 1, before: origin, branches: [await branch(1), await branch(2)] as const }
+      liar.answer(serving({ proof }))
+      const blamed = (): boolean => HONEST.every((name) => world.network.peer(name).penalties.length > 0)
+      assert.deepEqual(await finish(world, blamed), ['false-proof'])
+      assert.deepEqual(reasons(world), ['false-proof'])
+      for (const { strategy } of world.processes.values()) {
+        assert.deepEqual([...strategy.log.excluded()], [])
+      }
+    }
+  })
+
+  test('with the proof of another author than the one asked for is blamed', async () => {
+    const { world, liar } = await createScene(54)
+    const said = [await liar.segment([1]), await liar.segment([2])] as const
+    const branches = said.map(({ bytes, signature }) => ({
+      bytes,
+      signature,
+    })) as unknown as EquivocationProof['branches']
+    const proof: EquivocationProof = { author: 'liar', step: 1, before: originOf(RUN, 'liar'), branches }
+    const answer = serving({ proof })
+    // It says that it excludes a, and shows its own offence instead.
+    liar.answer((from, question, signal) =>
+      syncQuestion.decode(question).ask === 'version'
+        ? serving({ proof: { ...proof, author: 'a' } })(from, question, signal)
+        : answer(from, question, signal),
+    )
+    const blamed = (): boolean => HONEST.every((name) => world.network.peer(name).penalties.length > 0)
+    assert.deepEqual(await finish(world, blamed), ['false-proof'])
+    assert.equal(excluders(world), 0)
   })
 
   const page =
