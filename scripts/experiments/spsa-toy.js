@@ -202,7 +202,7 @@ export function playSpsa(toy, options) {
 export function playSeeded(toy, options) {
   const arm = {
     ...defaults,
-    quantum: 2 ** -18,
+    quantum: 2 ** -14,
     clip: 1,
     learningRate: 0.05,
     innerSteps: 10,
