@@ -1,17 +1,24 @@
 import '../shims.ts'
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { test } from 'node:test'
+import type { Libp2p } from '@libp2p/interface'
 import { StarlingError } from '../../protocols/index.ts'
-import type { AskService } from './ask.ts'
-import { type Hello, hello } from './hello.ts'
+import { AskService } from './ask.ts'
+import { systemClock } from './clock.ts'
+import { Counters } from './counters.ts'
+import { HELLO, type Hello, hello } from './hello.ts'
 import { Introductions, type IntroductionsParts } from './introductions.ts'
 import type { Ledger } from './ledger.ts'
 import { codeOf } from './testing.ts'
+import type { NetworkLog } from './types.ts'
+
+const SILENT: NetworkLog = { debug() {}, info() {}, warn() {} }
 
 const helloOf = (run: string): Hello => ({ run, addresses: [], peers: [] })
 
 /** The introductions of a peer of run 'ours' whose questions are answered by `ask`. */
-function introductions(ask: (peer: string) => Promise<Uint8Array>) {
+function introductions(ask: AskService['ask'], signal = new AbortController().signal) {
   const rejected: string[] = []
   const calls: string[] = []
   const connected = new Set<string>()
@@ -29,7 +36,7 @@ function introductions(ask: (peer: string) => Promise<Uint8Array>) {
       },
     } as unknown as AskService,
     ledger: { reject: (peer: string, reason: string) => rejected.push(`${peer} ${reason}`) } as unknown as Ledger,
-    log: { debug() {}, info() {}, warn() {} },
+    log: SILENT,
     mine: () => helloOf('ours'),
     isConnected: (peer) => connected.has(peer),
     heard: () => {},
@@ -37,7 +44,7 @@ function introductions(ask: (peer: string) => Promise<Uint8Array>) {
     departed: note('departed'),
     stranger: note('stranger'),
     silent: note('silent'),
-    signal: new AbortController().signal,
+    signal,
   } satisfies IntroductionsParts)
   const hear = (peer: string, run: string): Uint8Array => {
     assert.ok(answer !== undefined)
@@ -76,4 +83,32 @@ test('a peer of our run is introduced once, whoever asks first', async () => {
   assert.equal(await made.begin('p'), true)
   made.forget('p')
   assert.deepEqual([rejected, calls], [[], ['introduced p', 'departed p']])
+})
+
+test('many introductions at once put no listener each on the signal that all share, and stopping ends them', async () => {
+  const names = Array.from({ length: 32 }, (_, index) => `p${index}`)
+  // Connected, and never heard of again: streams open when their signal says so, which is never well.
+  const newStream = (_protocol: string, { signal }: { signal: AbortSignal }) =>
+    new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
+  const connections = names.map((name) => ({ status: 'open', remotePeer: name, newStream }))
+  const host = { getConnections: () => connections, handle: async () => {}, unhandle: async () => {} }
+  const ask = new AskService({
+    libp2p: host as unknown as Libp2p,
+    counters: new Counters(),
+    ledger: {} as Ledger,
+    clock: systemClock,
+    log: SILENT,
+    rates: undefined,
+    introduced: async () => false,
+    introduction: HELLO,
+  })
+  const closing = new AbortController()
+  const { made, calls, connected } = introductions((...question) => ask.ask(...question), closing.signal)
+  for (const name of names) connected.add(name)
+  const begun = names.map((name) => made.begin(name))
+  assert.equal(getEventListeners(closing.signal, 'abort').length, 0)
+  closing.abort()
+  await ask.stop()
+  assert.deepEqual(new Set(await Promise.all(begun)), new Set([false]))
+  assert.deepEqual(calls, [])
 })

@@ -123,8 +123,9 @@ export class Introductions {
   }
 
   async #exchange(peer: PeerName): Promise<void> {
-    const { ask, signal, mine } = this.#parts
-    const answer = await ask.ask(peer, HELLO, hello.encode(mine()), { timeout: HELLO_TIMEOUT, signal })
+    const { ask, mine } = this.#parts
+    // Without the network's signal, where a listener for each introduction would pile up: stopping closes all lanes, which ends this too.
+    const answer = await ask.ask(peer, HELLO, hello.encode(mine()), { timeout: HELLO_TIMEOUT })
     this.#check(peer, hello.decode(answer))
   }
 
