@@ -159,7 +159,7 @@ describe('what a peer sends is not trusted', () => {
     let lies = 0
     const lie = (): void => {
       lies++
-      void liar.publish(HEARTBEAT_TOPIC, heartbeatMessage.encode({ sequence: lies, status }))
+      void liar.publish(HEARTBEAT_TOPIC, heartbeatMessage.encode({ sequence: lies, interval: 2_000, status }))
       for (const peer of ['a', 'b']) {
         liar.ask(peer, 'noloco-propose', encode(call)).catch(() => undefined)
         liar.ask(peer, 'noloco-ready', encode({ round: far })).catch(() => undefined)

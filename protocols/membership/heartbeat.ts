@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import type { MemberStatus } from '../ports.ts'
 import { defineMessage } from '../wire/index.ts'
+import { MAX_INTERVAL } from './pace.ts'
 
 /** Topic of the heartbeats. */
 export const HEARTBEAT_TOPIC = 'heartbeat'
@@ -26,6 +27,8 @@ export const memberStatusSchema = z.strictObject({
 /** A status and its number among the heartbeats of this incarnation, from 1. */
 export interface Heartbeat {
   sequence: number
+  /** The next heartbeat follows within so many ms. */
+  interval: number
   status: MemberStatus
 }
 
@@ -33,6 +36,21 @@ export interface Heartbeat {
 export const heartbeatMessage = defineMessage<Heartbeat>(
   'heartbeat',
   // zod types an absent key as `T | undefined`; the codec leaves such keys out and never decodes an undefined.
-  z.strictObject({ sequence: count.min(1), status: memberStatusSchema }) as unknown as z.ZodType<Heartbeat>,
+  z.strictObject({
+    sequence: count.min(1),
+    interval: z.number().int().min(1).max(MAX_INTERVAL),
+    status: memberStatusSchema,
+  }) as unknown as z.ZodType<Heartbeat>,
   { maxBytes: 512, maxDepth: 3, maxItems: 32 },
 )
+
+/** The status without a loss that no heartbeat can carry: a run that diverges is still a member. */
+export function withoutStray(status: MemberStatus): MemberStatus {
+  const kept = { ...status }
+  for (const key of ['loss', 'validationLoss'] as const) {
+    if (kept[key] !== undefined && !memberStatusSchema.shape[key].safeParse(kept[key]).success) {
+      delete kept[key]
+    }
+  }
+  return kept
+}

@@ -1,11 +1,12 @@
 /**
- * Membership without a leader: every peer says what it is doing every few seconds by signed gossip, and every peer keeps its own view of
+ * Membership without a leader: every peer says what it is doing now and then (pace.ts) by signed gossip, and every peer keeps its own view of
  * who was heard lately. Views may differ for a while and nothing may rely on their being equal; strategies compare them where it matters.
  */
 import { StarlingError } from '../errors.ts'
 import type { GossipMessage, Member, MemberStatus, PeerName, Swarm, Transport, Verdict } from '../ports.ts'
 import { RateLimit } from '../rate-limit.ts'
-import { HEARTBEAT_TOPIC, type Heartbeat, heartbeatMessage, memberStatusSchema } from './heartbeat.ts'
+import { HEARTBEAT_TOPIC, type Heartbeat, heartbeatMessage, memberStatusSchema, withoutStray } from './heartbeat.ts'
+import { HEARTBEAT_GAP, intervalFor, Pace, welcomeFor } from './pace.ts'
 import { type Heard, MemberView } from './view.ts'
 
 export { HEARTBEAT_TOPIC, type Heartbeat, heartbeatMessage, memberStatusSchema } from './heartbeat.ts'
@@ -16,10 +17,6 @@ export interface SwarmOptions {
   run: string
   /** Number of this process of the peer; must be higher than at every earlier start (see {@link MemberStatus}). */
   incarnation: number
-  /** Milliseconds between heartbeats. Default 2,000. */
-  heartbeatInterval?: number
-  /** A member not heard of for so long is silent, ms. Default 8,000: three heartbeats may get lost. */
-  silentAfter?: number
   /** Members remembered, silent ones included. Default 1,024. */
   maxMembers?: number
   /** Told of every member that came, restarted, left or fell silent, before {@link Swarm.onMembers} listeners. */
@@ -44,34 +41,29 @@ export interface RunningSwarm extends Swarm {
   status(): MemberStatus
 }
 
-/** Shortest time between two heartbeats of this peer, ms; news in between goes out with the next one. */
-const HEARTBEAT_GAP = 100
+/**
+ * Heartbeats per second and at once that are taken from one member when there is no other; twice what an honest one can send. The more there are the
+ * fewer are taken, down to a tenth: an honest one may see fewer members than this peer.
+ */
+const MEMBER_RATE = { rate: 2 * (1000 / HEARTBEAT_GAP), burst: 100 }
+const MAX_MEMBER_COST = 10
 
-/** Heartbeats per second and at once that are taken from one member; twice what an honest one can send. */
-const MEMBER_RATE = { rate: 2 * (1000 / HEARTBEAT_GAP), burst: 40 }
+/** Time between two looks for members that fell silent, ms. */
+const WATCH = 500
 
 /** Time for the last heartbeat, with which a peer says that it leaves, ms. */
 const LEAVE_TIMEOUT = 500
 
 /** Makes a swarm of a transport. See the head of this file. */
 export function createSwarm(transport: Transport, options: SwarmOptions): RunningSwarm {
-  const interval = options.heartbeatInterval ?? 2_000
-  const silentAfter = options.silentAfter ?? 8_000
-  const maxMembers = options.maxMembers ?? 1_024
-  if (!(interval > 0) || !(silentAfter > interval)) {
-    throw new RangeError(
-      `silentAfter (${silentAfter} ms) must be above heartbeatInterval (${interval} ms), which must be above 0`,
-    )
-  }
-  return new HeartbeatSwarm(transport, { ...options, interval, silentAfter, maxMembers })
+  return new HeartbeatSwarm(transport, options)
 }
 
 class HeartbeatSwarm implements RunningSwarm {
   readonly run: string
   readonly #transport: Transport
-  readonly #interval: number
-  readonly #silentAfter: number
   readonly #view: MemberView
+  readonly #pace = new Pace()
   readonly #rates: RateLimit
   readonly #random
   readonly #onChange: ((change: MemberChange) => void) | undefined
@@ -86,22 +78,23 @@ class HeartbeatSwarm implements RunningSwarm {
   #unsubscribe: (() => void) | undefined
   #loop: Promise<unknown> = Promise.resolve()
   #lastSent = Number.NEGATIVE_INFINITY
+  /** When the next heartbeat is due; no later than the last one told. */
+  #due = Number.NEGATIVE_INFINITY
+  /** The interval that the last heartbeat told, ms. */
+  #told = intervalFor(0)
+  #saidPhase: MemberStatus['phase'] | undefined
   #soon = false
   /** Members as listeners last saw them, so that falling silent is noticed. At most `maxMembers`. */
   #live = new Map<PeerName, Member>()
   /** What bytes that were accepted say, until they are handled: decoding is most of what a heartbeat costs. */
   readonly #accepted = new WeakMap<Uint8Array, Heartbeat>()
 
-  constructor(
-    transport: Transport,
-    options: SwarmOptions & { interval: number; silentAfter: number; maxMembers: number },
-  ) {
+  constructor(transport: Transport, options: SwarmOptions) {
+    const maxMembers = options.maxMembers ?? 1_024
     this.run = options.run
     this.#transport = transport
-    this.#interval = options.interval
-    this.#silentAfter = options.silentAfter
-    this.#view = new MemberView(options.silentAfter, options.maxMembers)
-    this.#rates = new RateLimit({ ...MEMBER_RATE, keys: options.maxMembers })
+    this.#view = new MemberView(maxMembers)
+    this.#rates = new RateLimit({ ...MEMBER_RATE, keys: maxMembers })
     this.#random = transport.random('membership')
     this.#onChange = options.onChange
     this.#onTwin = options.onTwin
@@ -127,7 +120,7 @@ class HeartbeatSwarm implements RunningSwarm {
       handle: (message) => this.#handle(message),
     })
     await this.#send()
-    this.#loop = Promise.all([this.#beat(), this.#watch()])
+    this.#loop = this.#beat()
   }
 
   async stop(): Promise<void> {
@@ -184,39 +177,40 @@ class HeartbeatSwarm implements RunningSwarm {
       await this.#transport.clock.sleep(wait, this.#stopped.signal).catch(() => undefined)
     }
     this.#soon = false
-    if (this.#state === 'running') {
+    // What is held back goes out with the next heartbeat; a change of phase never is.
+    const urgent = this.#status.phase !== this.#saidPhase
+    if (this.#state === 'running' && (urgent || this.#pace.allows(this.#transport.clock.now(), this.#live.size))) {
       await this.#send()
     }
   }
 
   /** Sends a heartbeat. One that cannot be sent is not an error: the next one says the same and more. */
   async #send(signal: AbortSignal = this.#stopped.signal): Promise<void> {
-    this.#lastSent = this.#transport.clock.now()
+    const now = this.#transport.clock.now()
+    const interval = intervalFor(this.#live.size)
+    // A longer interval is told once before it is kept to, or who missed this heartbeat would miss the peer. A tenth of jitter keeps a thousand peers
+    // from speaking in one voice.
+    this.#due = now + Math.min(interval, this.#told) * (0.9 + 0.1 * this.#random.uniform())
+    this.#told = interval
+    this.#lastSent = now
+    this.#saidPhase = this.#status.phase
+    this.#pace.spend(now, this.#live.size)
     this.#sequence++
-    const data = heartbeatMessage.encode({ sequence: this.#sequence, status: this.#status })
+    const data = heartbeatMessage.encode({ sequence: this.#sequence, interval, status: this.#status })
     await this.#transport.publish(HEARTBEAT_TOPIC, data, signal).catch(() => 0)
   }
 
+  /** Speaks whenever it is time to, and looks for members that fell silent. */
   async #beat(): Promise<void> {
+    const { clock } = this.#transport
     while (this.#state === 'running') {
-      // A tenth of jitter keeps a thousand peers from speaking in one voice.
-      const pause = this.#interval * (0.95 + 0.1 * this.#random.uniform())
-      await this.#transport.clock.sleep(pause, this.#stopped.signal).catch(() => undefined)
-      if (this.#state === 'running' && this.#transport.clock.now() - this.#lastSent >= this.#interval / 2) {
+      const pause = Math.min(WATCH, Math.max(0, this.#due - clock.now()))
+      await clock.sleep(pause, this.#stopped.signal).catch(() => undefined)
+      const now = clock.now()
+      if (this.#state === 'running' && now >= this.#due) {
         await this.#send()
       }
-    }
-  }
-
-  /** Looks for members that fell silent, four times per heartbeat interval. */
-  async #watch(): Promise<void> {
-    while (this.#state === 'running') {
-      await this.#transport.clock.sleep(this.#interval / 4, this.#stopped.signal).catch(() => undefined)
-      const now = this.#transport.clock.now()
-      if (
-        this.#state === 'running' &&
-        [...this.#live.values()].some(({ seenAt }) => now - seenAt >= this.#silentAfter)
-      ) {
+      if (this.#state === 'running' && [...this.#live.keys()].some((peer) => !this.#view.isLive(peer, now))) {
         this.#dropSilent()
       }
     }
@@ -242,7 +236,8 @@ class HeartbeatSwarm implements RunningSwarm {
     if (!this.#view.isNew(message.from, heartbeat.status.incarnation, heartbeat.sequence)) {
       return { verdict: 'ignore', reason: 'stale-heartbeat' }
     }
-    if (!this.#rates.allow(message.from, 1, this.#transport.clock.now())) {
+    const cost = Math.min(MAX_MEMBER_COST, Math.max(1, this.#live.size))
+    if (!this.#rates.allow(message.from, cost, this.#transport.clock.now())) {
       return { verdict: 'ignore', reason: 'too-many-heartbeats' }
     }
     this.#accepted.set(message.data, heartbeat)
@@ -274,11 +269,11 @@ class HeartbeatSwarm implements RunningSwarm {
     if (this.#state !== 'running') {
       return
     }
-    const { sequence, status } = this.#accepted.get(message.data) ?? heartbeatMessage.decode(message.data)
+    const heartbeat = this.#accepted.get(message.data) ?? heartbeatMessage.decode(message.data)
     const now = this.#transport.clock.now()
-    const heard = this.#view.hear(message.from, sequence, status, now)
+    const heard = this.#view.hear(message.from, heartbeat, now)
     if (heard !== 'stale' && heard !== 'full') {
-      this.#note({ peer: message.from, seenAt: now, status }, heard)
+      this.#note({ peer: message.from, seenAt: now, status: heartbeat.status }, heard)
     }
   }
 
@@ -290,10 +285,21 @@ class HeartbeatSwarm implements RunningSwarm {
     } else {
       this.#live.set(member.peer, member)
     }
+    if (heard === 'joined' || heard === 'restarted') {
+      this.#welcome(member.seenAt)
+    }
     if (heard !== 'known' && (heard !== 'left' || known)) {
       this.#onChange?.({ kind: heard, member })
     }
     this.#tell()
+  }
+
+  /** Speaks earlier than planned, so that a newcomer soon knows of this peer; everyone at another moment. */
+  #welcome(now: number): void {
+    const within = welcomeFor(this.#live.size)
+    if (this.#due > now + within && this.#pace.allows(now, this.#live.size)) {
+      this.#due = now + within * this.#random.uniform()
+    }
   }
 
   /** Compares with what listeners last saw and tells them who fell silent. */
@@ -353,15 +359,4 @@ class HeartbeatSwarm implements RunningSwarm {
   verify(...args: Parameters<Transport['verify']>): Promise<boolean> {
     return this.#transport.verify(...args)
   }
-}
-
-/** The status without a loss that no heartbeat can carry: a run that diverges is still a member. */
-function withoutStray(status: MemberStatus): MemberStatus {
-  const kept = { ...status }
-  for (const key of ['loss', 'validationLoss'] as const) {
-    if (kept[key] !== undefined && !memberStatusSchema.shape[key].safeParse(kept[key]).success) {
-      delete kept[key]
-    }
-  }
-  return kept
 }

@@ -1,9 +1,9 @@
 /** Who is here, from what was heard and when, on this peer's clock alone: what other peers' clocks show plays no part. */
-import type { Member, MemberStatus, PeerName } from '../ports.ts'
+import type { Member, PeerName } from '../ports.ts'
+import type { Heartbeat } from './heartbeat.ts'
+import { silentAfter } from './pace.ts'
 
-interface Record {
-  status: MemberStatus
-  sequence: number
+interface Record extends Heartbeat {
   seenAt: number
 }
 
@@ -17,11 +17,9 @@ export class MemberView {
    * silent makes room, and while all are live a newcomer is not let in.
    */
   readonly #records = new Map<PeerName, Record>()
-  readonly #silentAfter: number
   readonly #maxMembers: number
 
-  constructor(silentAfter: number, maxMembers: number) {
-    this.#silentAfter = silentAfter
+  constructor(maxMembers: number) {
     this.#maxMembers = maxMembers
   }
 
@@ -35,7 +33,8 @@ export class MemberView {
   }
 
   /** Takes in a heartbeat. */
-  hear(peer: PeerName, sequence: number, status: MemberStatus, now: number): Heard {
+  hear(peer: PeerName, heartbeat: Heartbeat, now: number): Heard {
+    const { sequence, status } = heartbeat
     if (!this.isNew(peer, status.incarnation, sequence)) {
       return 'stale'
     }
@@ -44,7 +43,7 @@ export class MemberView {
       return 'full'
     }
     const wasLive = known !== undefined && this.#isLive(known, now)
-    this.#records.set(peer, { status, sequence, seenAt: now })
+    this.#records.set(peer, { ...heartbeat, seenAt: now })
     if (status.phase === 'leaving') {
       return wasLive ? 'left' : 'stale'
     }
@@ -65,13 +64,19 @@ export class MemberView {
     return members.sort((a, b) => (a.peer < b.peer ? -1 : 1))
   }
 
+  /** Whether a peer was heard lately and has not left. */
+  isLive(peer: PeerName, now: number): boolean {
+    const record = this.#records.get(peer)
+    return record !== undefined && this.#isLive(record, now)
+  }
+
   /** Number of records, live or not. */
   get size(): number {
     return this.#records.size
   }
 
   #isLive(record: Record, now: number): boolean {
-    return record.status.phase !== 'leaving' && now - record.seenAt < this.#silentAfter
+    return record.status.phase !== 'leaving' && now - record.seenAt < silentAfter(record.interval)
   }
 
   #makeRoom(now: number): boolean {
