@@ -7,8 +7,8 @@
  * Prints a JSON object per arm as it ends, and one with the means over the seeds and what was claimed of them at the end.
  * Arms of one seed differ in nothing else: the same batches and the same directions, where the kind is the same.
  *
- *   node scripts/experiments/spsa-machines.js [--rounds 400] [--seeds 3] [--only machines,codes,directions,seeded] [--engine native]
- *     [--plot docs/spsa-machines.svg] [--results FILE]
+ *   node scripts/experiments/spsa-machines.js [--rounds 400] [--seeds 3] [--only machines,codes,directions,seeded,rates,epsilon]
+ *     [--engine native] [--plot docs/spsa-machines.svg] [--results FILE]
  *
  * --results names what an earlier call printed with the same options: what is in it is not played again. With --seeds 0 nothing is, and the means are of that.
  */
@@ -53,6 +53,12 @@ if (parts.includes('directions')) {
   arms.gaussian = { directions: 'gaussian' }
   arms['one sample a round'] = { samples: 1, rounds: SAMPLES * rounds, at: marks.map((mark) => SAMPLES * mark) }
 }
+if (parts.includes('rates')) {
+  for (const machines of [1, 4])
+    for (const learningRate of [1.25e-4, 2.5e-4, 1e-3])
+      arms[`rate ${learningRate}, ${machines}`] = { machines, learningRate }
+}
+if (parts.includes('epsilon')) for (const epsilon of [1e-4, 1e-2]) arms[`epsilon ${epsilon}`] = { epsilon }
 if (parts.includes('seeded')) {
   const bytes = SAMPLES * rounds
   const seeded = (innerSteps, coordinates, learningRate, blocks = 1) => {
