@@ -1,20 +1,25 @@
 import '../shims.ts'
 import assert from 'node:assert/strict'
-import { it } from 'node:test'
+import { it, mock } from 'node:test'
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import { quietLog } from '../log/index.ts'
 import { createNetwork, type Network } from '../network/index.ts'
 import type { DataFolder } from '../storage/index.ts'
 import { loadKnownPeers } from './known-peers.ts'
 
-it('a peer that has met many others can start again with what it remembers of them', async () => {
+/** A data folder that keeps its records in memory. */
+function memoryFolder(): DataFolder {
   const records = new Map<string, Uint8Array>()
-  const folder = {
+  return {
     records: () => ({
       get: async (key: string) => records.get(key),
       put: async (key: string, value: Uint8Array) => void records.set(key, value),
     }),
   } as unknown as DataFolder
+}
+
+it('a peer that has met many others can start again with what it remembers of them', async () => {
+  const folder = memoryFolder()
   const peers = Array.from({ length: 100 }, (_, n) => `peer${n}`)
   const met = {
     connected: () => peers,
@@ -39,4 +44,28 @@ it('a peer that has met many others can start again with what it remembers of th
     bootstrap: addresses.map((address) => address.split('/p2p/')[0] as string),
   })
   await network.stop()
+})
+
+it('a process that is killed has written down whom it met', async () => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  try {
+    const folder = memoryFolder()
+    let connected = (): void => {}
+    const network = {
+      connected: () => ['somebody'],
+      addressesOf: () => ['/ip4/192.0.2.1/tcp/1000'],
+      onConnections: (listener: () => void) => {
+        connected = listener
+        return () => {}
+      },
+    } as unknown as Network
+    const stop = (await loadKnownPeers(folder, quietLog)).watch(network)
+    connected()
+    mock.timers.tick(10_000)
+    const { addresses } = await loadKnownPeers(folder, quietLog)
+    assert.deepEqual(addresses(), ['/ip4/192.0.2.1/tcp/1000/p2p/somebody'])
+    stop()
+  } finally {
+    mock.timers.reset()
+  }
 })

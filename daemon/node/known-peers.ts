@@ -13,6 +13,9 @@ const MAX_ADDRESSES = 4
 /** Addresses handed out to go back to: a part of what the network takes, so that those that the user names find room beside them. */
 const MAX_HANDED = 32
 
+/** Milliseconds from a change of the connections until it is on disk, for a process that gets no chance to stop. */
+const SAVE_DELAY = 2_000
+
 const KEY = 'known-peers'
 const BANS = 'bans'
 
@@ -49,8 +52,9 @@ export function banStore(folder: DataFolder, log: Log): BanStore {
 export interface KnownPeers {
   /** Addresses to go back to: the latest seen peers' first, and one of each before a second of any. */
   addresses(): string[]
-  /** Notes the addresses of connected peers from now on. */
+  /** Notes the addresses of connected peers from now on, and writes them down a little later; returns how to stop that. */
   watch(network: Network): () => void
+  /** Writes down what is known now; rejects when the disk does not take it. */
   save(): Promise<void>
 }
 
@@ -58,6 +62,12 @@ export async function loadKnownPeers(folder: DataFolder, log: Log): Promise<Know
   // Insertion order is the order of last sight; at most MAX_KNOWN.
   const known = new Map<PeerName, string[]>()
   for (const { peer, addresses } of (await read(folder, KEY, knownSchema, log)) ?? []) known.set(peer, addresses)
+  const save = (): Promise<void> =>
+    write(
+      folder,
+      KEY,
+      [...known].map(([peer, addresses]) => ({ peer, addresses })),
+    )
   return {
     addresses() {
       const latest = [...known.values()].reverse()
@@ -79,17 +89,20 @@ export async function loadKnownPeers(folder: DataFolder, log: Log): Promise<Know
           if (known.size > MAX_KNOWN) known.delete(known.keys().next().value as PeerName)
         }
       }
-      const unsubscribe = network.onConnections(note)
+      let due: NodeJS.Timeout | undefined
+      const unsubscribe = network.onConnections(() => {
+        note()
+        due ??= setTimeout(() => {
+          due = undefined
+          save().catch((error: unknown) => log.warn('the known peers could not be written down', {}, error))
+        }, SAVE_DELAY)
+      })
       return () => {
+        clearTimeout(due)
         note()
         unsubscribe()
       }
     },
-    save: () =>
-      write(
-        folder,
-        KEY,
-        [...known].map(([peer, addresses]) => ({ peer, addresses })),
-      ),
+    save,
   }
 }
