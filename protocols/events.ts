@@ -35,6 +35,23 @@ export type StrategyEvent =
       milliseconds: number
     }
   | { kind: 'exchange-skipped'; round: number; partner?: PeerName; reason: ExchangeFailure }
+  /** Groups of others' fragments mixed into the own model since the last such event, at most one event a second. `round` is the turn. */
+  | {
+      kind: 'mixed'
+      round: number
+      groups: number
+      /** Fragments that had a say, and those that had none, by author: too far away, or refused. */
+      fragments: number
+      leftOut: { peer: PeerName; times: number }[]
+      /** Tensors whose variance had vanished and was restored. */
+      corrected: number
+      /** Root mean square of (own - other) / sqrt(2) in the latest group, and of the code's error relative to the own fragment. */
+      disagreement: number
+      codingError: number
+      /** Handed to neighbours, and taken in; without what the gossip network adds. */
+      bytesSent: number
+      bytesReceived: number
+    }
   | { kind: 'joined'; donor?: PeerName; step: number; round: number; bytes: number; milliseconds: number }
   | { kind: 'waiting'; for: string; peer?: PeerName }
   | { kind: 'finished'; step: number; round: number }

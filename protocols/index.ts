@@ -4,9 +4,11 @@
  */
 export * as attacks from './attacks/index.ts'
 export * from './codecs/index.ts'
+export * from './connections/index.ts'
 export * from './errors.ts'
 export * from './events.ts'
 export * from './feedback/index.ts'
+export * from './gossip/index.ts'
 export * from './hash.ts'
 export * from './manifest/index.ts'
 export * from './membership/index.ts'

@@ -1,6 +1,8 @@
 /** What a strategy is made from and what it offers: the shape that the daemon and the simulator run, whatever the algorithm. */
 import type { VectorSpec } from '../kernels/index.ts'
+import type { Sending } from './attacks/index.ts'
 import type { StrategyEvent } from './events.ts'
+import type { TensorPart } from './mixing/index.ts'
 import type { ComputeTask, Learner, RecordStore, Swarm } from './ports.ts'
 import type { Blobs } from './transfer/index.ts'
 
@@ -23,6 +25,8 @@ export interface StrategyModules {
   manifest: Uint8Array
   /** How long the run trains and how often it looks at the validation data, both in optimizer steps (the manifest's `training`). */
   training: { steps: number; evaluateEvery: number }
+  /** Weight matrices in theta, for strategies that look at tensors one by one. Default none. */
+  matrices?: readonly TensorPart[]
 }
 
 /** A way for peers to agree. */
@@ -50,6 +54,8 @@ export interface StrategyDefinition<Options> {
   readonly tasks: readonly ComputeTask<never, unknown>[]
   /** Whether it calls the learner's `train` and `gradient`; a node has no memory for a gradient and an optimizer otherwise. Default: it does. */
   trains?(options: Options): boolean
+  /** What a peer of the attack zoo poisons: the tasks that encode theta for others, and the vectors they write. Default: nothing can be. */
+  readonly sends?: readonly Sending[]
   /** Peers end with the same parameters, to the bit, so that there is nothing to average at the end. Default false. */
   readonly sharedBase?: boolean
   create(options: Options, modules: StrategyModules, resumed?: Record<string, unknown>): Strategy

@@ -55,12 +55,18 @@ export function measure(
     }
     const norm = Math.sqrt(squares)
     const distance = Math.sqrt(squaredDistance)
-    const refused = fault(ownNorm, norm, distance, guards)
+    const refused = guardFault(ownNorm, norm, distance, guards)
     return { peer, distance, norm, ...(refused === undefined ? {} : { refused }) }
   })
 }
 
-function fault(own: number, norm: number, distance: number, guards: Readonly<Guards>): 'norm' | 'distance' | undefined {
+/** What the guards say of a message of that norm and distance, both finite. For those who measure in slices and add up. */
+export function guardFault(
+  own: number,
+  norm: number,
+  distance: number,
+  guards: Readonly<Guards>,
+): 'norm' | 'distance' | undefined {
   if (own === 0) {
     // A fragment that is all zero (fresh biases) has no scale to hold a message against.
     return undefined

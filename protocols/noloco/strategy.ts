@@ -7,7 +7,7 @@ import { StarlingError } from '../errors.ts'
 import { Evaluation } from '../evaluation.ts'
 import { lookAround } from '../membership/look-around.ts'
 import type { PeerName, Swarm } from '../ports.ts'
-import { giveReplicas, newestRound, readProgress } from '../replica/index.ts'
+import { giveReplicas, newestRound, readProgress, tookASleep } from '../replica/index.ts'
 import type { Strategy, StrategyDefinition, StrategyModules } from '../strategy.ts'
 import type { Giving } from '../transfer/index.ts'
 import { keptRound, takeAgain } from './begin.ts'
@@ -17,7 +17,7 @@ import { alone, type ExchangePhase, type Meeting } from './meeting.ts'
 import { OwnReplica } from './own-replica.ts'
 import { partnerOf, viewHash } from './pairing.ts'
 import type { NolocoOptions } from './stability.ts'
-import { nolocoTasks, nolocoVectors, replicaTasks, type TensorOptions, tensorOptions } from './tasks.ts'
+import { encodeTask, nolocoTasks, nolocoVectors, replicaTasks, type TensorOptions, tensorOptions } from './tasks.ts'
 
 /** A partner is waited for at most this share of the time that our own last local training took, but at least {@link MIN_PATIENCE}. */
 const PATIENCE_SHARE = 0.5
@@ -27,10 +27,6 @@ const MIN_PATIENCE = 2_000
 
 /** Rounds tried one after the other, without training in between, while the partners are ahead. */
 const MAX_FORWARD = 3
-
-/** A local phase that takes this many times the usual one, and a minute more, means that the machine slept. */
-const SLEPT_FACTOR = 4
-const SLEPT_EXTRA = 60_000
 
 /** Extra modules for tests. */
 export interface NolocoModules extends StrategyModules {
@@ -179,8 +175,7 @@ class Noloco implements Strategy {
   /** Whether this machine slept through many rounds of the others, during a local phase of `elapsed` ms. */
   #slept(elapsed: number): boolean {
     const behind = (newestRound(this.#modules.swarm.members()) ?? 0) - this.#replica.progress.round
-    const usual = this.#localTime
-    return usual > 0 && elapsed >= SLEPT_FACTOR * usual + SLEPT_EXTRA && behind > this.#options.catchUpRounds
+    return tookASleep(elapsed, this.#localTime) && behind > this.#options.catchUpRounds
   }
 
   /** One round: the outer step with the partner, if it comes in time, else alone. */
@@ -273,5 +268,6 @@ export const noloco: StrategyDefinition<NolocoOptions> = {
   name: 'noloco',
   vectors: nolocoVectors,
   tasks: nolocoTasks,
+  sends: [{ task: encodeTask.name, message: 'outbox' }],
   create: (options, modules, resumed) => new Noloco(options, modules, resumed),
 }

@@ -9,4 +9,4 @@ export {
   type ReplicaTasks,
   replicaAnswer,
 } from './fetch.ts'
-export { NO_REPLICA, type Progress, readProgress } from './progress.ts'
+export { NO_REPLICA, type Progress, readProgress, tookASleep } from './progress.ts'

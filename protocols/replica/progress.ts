@@ -17,3 +17,12 @@ export function readProgress(value: Record<string, unknown> | undefined): Progre
   const whole = (x: unknown): x is number => Number.isSafeInteger(x) && (x as number) >= 0
   return ready === true && whole(round) && whole(roundStep) ? { ready, round, roundStep } : undefined
 }
+
+/** A local phase that takes this many times the usual one, and a minute more, means that the machine slept. */
+const SLEPT_FACTOR = 4
+const SLEPT_EXTRA = 60_000
+
+/** Whether the machine slept during a local phase of `elapsed` ms, where the latest one in which it was awake took `usual` (0: none yet). */
+export function tookASleep(elapsed: number, usual: number): boolean {
+  return usual > 0 && elapsed >= SLEPT_FACTOR * usual + SLEPT_EXTRA
+}

@@ -1,0 +1,86 @@
+/** Into what fragments a model is cut, and which of them has its turn. The same at every peer: a function of the run and the size of the model. */
+import { codecs } from '../codecs/index.ts'
+import { FRAGMENT_ALIGNMENT, fragmentOf } from '../mixing/index.ts'
+import { seededRandom, shuffled } from '../random.ts'
+import { type GossipOptions, MAX_FRAGMENTS } from './options.ts'
+
+/** Longest gossip message, bytes, as the transport allows it, and what the fields beside the fragment take of it at most. */
+export const MESSAGE_BYTES = 64 * 1024
+const HEADER_BYTES = 128
+
+/** Least number of fragments chosen by default. */
+const LEAST_FRAGMENTS = 4
+
+/** One fragment: elements `start` to `end` (not included) of theta, and the bytes of its code. */
+export interface Fragment {
+  index: number
+  start: number
+  end: number
+  bytes: number
+  /** Whether it fits into a gossip message; otherwise it is announced and pulled. */
+  inline: boolean
+}
+
+/** The fragments of a model. */
+export interface FragmentPlan {
+  /** None is empty. */
+  fragments: readonly Fragment[]
+  /** Bytes of the largest one's code. */
+  largest: number
+}
+
+/** Cuts a model of `size` elements at multiples of {@link FRAGMENT_ALIGNMENT}. A small model gets fewer fragments than were asked for. */
+export function fragmentPlan(size: number, options: Pick<GossipOptions, 'fragments' | 'codec'>): FragmentPlan {
+  const codec = codecs[options.codec]
+  const most = Math.ceil(size / FRAGMENT_ALIGNMENT)
+  let count = options.fragments ?? LEAST_FRAGMENTS
+  if (options.fragments === undefined) {
+    while (count < MAX_FRAGMENTS && codec.bytes(lengthOf(size, count)) > MESSAGE_BYTES - HEADER_BYTES) {
+      count *= 2
+    }
+  }
+  count = Math.min(count, most)
+  const fragments = Array.from({ length: count }, (_, index): Fragment => {
+    const { start, end } = fragmentOf(size, count, index)
+    const bytes = codec.bytes(end - start)
+    return { index, start, end, bytes, inline: bytes <= MESSAGE_BYTES - HEADER_BYTES }
+  }).filter(({ start, end }) => start < end)
+  return { fragments, largest: Math.max(...fragments.map(({ bytes }) => bytes)) }
+}
+
+/**
+ * Which fragment has its turn. Each cycle goes through all of them in an order of its own, drawn from the run's name: in a fixed order a peer that
+ * is half as quick, and so takes every other turn, would publish the same half of its model for ever.
+ */
+export class FragmentOrder {
+  readonly #run: string
+  readonly #fragments: readonly Fragment[]
+  /** Order of the cycles asked for lately; at most {@link FragmentOrder.KEPT}. */
+  readonly #orders = new Map<number, readonly Fragment[]>()
+  static readonly KEPT = 4
+
+  constructor(run: string, { fragments }: FragmentPlan) {
+    this.#run = run
+    this.#fragments = fragments
+  }
+
+  /** The fragment of turn 1, 2, ... */
+  at(turn: number): Fragment {
+    const count = this.#fragments.length
+    const cycle = Math.floor(turn / count)
+    let order = this.#orders.get(cycle)
+    if (order === undefined) {
+      order = shuffled(this.#fragments, seededRandom(this.#run, 'fragments', cycle))
+      this.#orders.set(cycle, order)
+      if (this.#orders.size > FragmentOrder.KEPT) {
+        this.#orders.delete(this.#orders.keys().next().value as number)
+      }
+    }
+    return order[turn % count]!
+  }
+}
+
+function lengthOf(size: number, count: number): number {
+  const { start, end } = fragmentOf(size, count, 0)
+  return end - start
+}

@@ -1,0 +1,306 @@
+/**
+ * Gossip learning (Ormándi, Hegedűs & Jelasity 2013) in fragments: every peer trains on its own; every few steps it publishes one fragment of its model to
+ * all, and mixes the fragments of the others around its own as soon as there are enough to tell who is far off (MoNNA, arXiv 2209.10931). Nobody waits for
+ * anybody. See docs/gossip.md.
+ */
+import { StarlingError } from '../errors.ts'
+import { Evaluation } from '../evaluation.ts'
+import { lookAround } from '../membership/look-around.ts'
+import { IntervalWeights } from '../mixing/index.ts'
+import { RateLimit } from '../rate-limit.ts'
+import {
+  fetchReplica,
+  giveReplicas,
+  NO_REPLICA,
+  newestRound,
+  type Progress,
+  readProgress,
+  tookASleep,
+} from '../replica/index.ts'
+import type { Strategy, StrategyDefinition, StrategyModules } from '../strategy.ts'
+import type { Giving } from '../transfer/index.ts'
+import type { GossipOptions } from './options.ts'
+import { FragmentOrder, fragmentPlan } from './plan.ts'
+import { Publisher } from './publisher.ts'
+import { OPEN_TURNS, Receiver } from './receiver.ts'
+import { Tally } from './tally.ts'
+import {
+  encodeTask,
+  type FragmentArguments,
+  GROUP,
+  gossipTasks,
+  gossipVectors,
+  mixTask,
+  replicaTasks,
+  strideOf,
+} from './tasks.ts'
+import { faultyOf, nextTurn, referenceTurn } from './turns.ts'
+
+/** Shortest time between two turns, ms: small models take thousands of steps per second, and no network that many messages. */
+const MIN_GAP = 20
+
+/** Refusals that are reported of one peer, each reason apart; the counts of all are in the events. */
+const REFUSALS = { rate: 0.1, burst: 1, keys: 256 }
+
+class Gossip implements Strategy {
+  readonly name = 'gossip'
+  readonly state = ['theta'] as const
+  readonly #options: GossipOptions
+  readonly #modules: StrategyModules
+  readonly #order: FragmentOrder
+  readonly #stride: number
+  readonly #receiver: Receiver
+  readonly #publisher: Publisher
+  readonly #evaluation: Evaluation
+  readonly #tally: Tally
+  readonly #weights = new IntervalWeights()
+  readonly #refusals = new RateLimit(REFUSALS)
+  #progress: Progress
+  /** Groups are mixed one after the other. */
+  #mixing: Promise<void> = Promise.resolve()
+  /** What broke while a group was mixed. */
+  #failure: unknown
+  /** Duration of the latest local phase in which the machine was awake, ms. */
+  #localTime = 0
+  #turnedAt = Number.NEGATIVE_INFINITY
+
+  constructor(options: GossipOptions, modules: StrategyModules, resumed?: Record<string, unknown>) {
+    const { swarm, learner, report } = modules
+    this.#options = options
+    this.#modules = modules
+    this.#progress = readProgress(resumed) ?? NO_REPLICA
+    const plan = fragmentPlan(learner.size, options)
+    this.#order = new FragmentOrder(swarm.run, plan)
+    this.#stride = strideOf(plan.largest)
+    this.#tally = new Tally(swarm.clock, report)
+    this.#receiver = new Receiver({
+      ...modules,
+      plan,
+      order: this.#order,
+      turn: () => (this.#progress.ready ? this.#progress.round : undefined),
+      onFragment: (turn) => this.#onFragment(turn),
+      onRejected: (peer, reason) => this.#refuse(peer, reason),
+    })
+    this.#publisher = new Publisher(modules, this.#stride)
+    this.#evaluation = new Evaluation(modules)
+  }
+
+  progress(): Record<string, unknown> {
+    return { ...this.#progress }
+  }
+
+  /** A replica, then, until the run's steps are done: some local steps, and one turn. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { training, learner } = this.#modules
+    const stops: (() => void)[] = []
+    const stop = async (): Promise<void> => {
+      for (const end of stops.splice(0).reverse()) {
+        end()
+      }
+      await this.#mixing
+    }
+    try {
+      const giving = await this.#begin(signal, stops)
+      while (!signal.aborted && learner.step() < training.steps) {
+        const elapsed = await this.#train(signal)
+        if (signal.aborted) {
+          break
+        }
+        if (tookASleep(elapsed, this.#localTime) && this.#isBehind()) {
+          await giving.pause()
+          await this.#fetch(signal)
+          giving.resume()
+          continue
+        }
+        this.#localTime = elapsed
+        await this.#turn(signal)
+        await this.#evaluation.look(this.#progress.round, 'if-due', signal)
+      }
+      await this.#mixing
+      this.#check()
+      if (!signal.aborted) {
+        this.#finish()
+      }
+    } catch (error) {
+      await stop()
+      // A stop at any point is a clean end.
+      const stopped = error === signal.reason || (error instanceof StarlingError && error.code === 'aborted')
+      if (!(signal.aborted && stopped)) {
+        throw error
+      }
+    }
+    // A finished peer still gives its replica, until the node stops.
+    if (signal.aborted) {
+      await stop()
+    } else {
+      signal.addEventListener('abort', () => void stop(), { once: true })
+    }
+  }
+
+  /** Gets hold of a replica: from the checkpoint, from another peer, or from the run's common start. Gives it to others from then on. */
+  async #begin(signal: AbortSignal, stops: (() => void)[]): Promise<Giving> {
+    const { swarm, learner, report } = this.#modules
+    swarm.announce({ phase: 'joining', step: learner.step(), round: this.#progress.round }, true)
+    const giving = giveReplicas(this.#modules, replicaTasks, () => this.#progress)
+    stops.push(() => giving.stop())
+    stops.push(() => this.#publisher.stop())
+    stops.push(this.#receiver.start())
+
+    await lookAround(swarm, signal)
+    const fresh = !this.#progress.ready
+    if (fresh ? (newestRound(swarm.members()) ?? 0) > 0 : this.#isBehind()) {
+      await this.#fetch(signal)
+    } else if (fresh) {
+      this.#progress = { ready: true, round: 0, roundStep: learner.step() }
+      report({ kind: 'joined', step: learner.step(), round: 0, bytes: 0, milliseconds: 0 })
+    }
+    swarm.announce({ phase: 'training', step: learner.step(), round: this.#progress.round }, true)
+    await this.#evaluation.look(this.#progress.round, 'now', signal)
+    return giving
+  }
+
+  async #fetch(signal: AbortSignal): Promise<void> {
+    const { report } = this.#modules
+    // What is being mixed belongs to the replica that is given up.
+    this.#progress = { ...this.#progress, ready: false }
+    await this.#mixing
+    const fetched = await fetchReplica(this.#modules, replicaTasks, {
+      signal,
+      onWaiting: (what, peer) => report({ kind: 'waiting', for: what, ...(peer === undefined ? {} : { peer }) }),
+      onRejected: (peer, reason) => report({ kind: 'rejected', peer, what: 'replica', reason }),
+    })
+    this.#progress = { ready: true, round: fetched.round, roundStep: fetched.step }
+    report({ kind: 'joined', ...fetched })
+  }
+
+  /** Whether the swarm is so far ahead that another replica is worth more than the own one. */
+  #isBehind(): boolean {
+    const newest = newestRound(this.#modules.swarm.members()) ?? 0
+    return newest - this.#progress.round > this.#options.catchUpTurns
+  }
+
+  /** The rest of the local steps of this turn. Returns how long they took, ms. */
+  async #train(signal: AbortSignal): Promise<number> {
+    const { swarm, learner, report, training } = this.#modules
+    const done = Math.max(0, learner.step() - this.#progress.roundStep)
+    const count = Math.min(this.#options.interval - done, training.steps - learner.step())
+    const started = swarm.clock.now()
+    if (count > 0) {
+      await learner.train(count, {
+        signal,
+        onStep: (summary) => {
+          report({ kind: 'step', ...summary })
+          swarm.announce({ step: summary.step, loss: summary.loss })
+        },
+      })
+    }
+    return swarm.clock.now() - started
+  }
+
+  /** Publishes the fragment of the swarm's next turn, unless this peer is ahead of the others, and mixes what came for the turns before. */
+  async #turn(signal: AbortSignal): Promise<void> {
+    const { swarm, learner } = this.#modules
+    const { round } = this.#progress
+    const step = learner.step()
+    const now = swarm.clock.now()
+    const others = referenceTurn(swarm.members(), this.#receiver.heard)
+    const turn = now - this.#turnedAt < MIN_GAP ? undefined : nextTurn(round, others)
+    this.#progress = { ready: true, round: turn ?? round, roundStep: step }
+    if (turn !== undefined) {
+      this.#turnedAt = now
+      swarm.announce({ round: turn, step })
+      const { codingError, bytes } = await this.#publisher.publish(turn, step, this.#fragment(turn), signal)
+      this.#tally.sent(codingError, bytes)
+    }
+    for (const open of this.#receiver.turns()) {
+      if (open <= this.#progress.round - OPEN_TURNS) {
+        this.#mix(open)
+      }
+    }
+    await this.#mixing
+    this.#check()
+    this.#tally.tell(this.#progress.round, this.#receiver.received)
+  }
+
+  /** Mixes a group at once, between two local steps, when all have come. */
+  #onFragment(turn: number): void {
+    if (this.#receiver.ready(turn) >= Math.min(GROUP, this.#others())) {
+      this.#mix(turn)
+    }
+  }
+
+  /** Other peers that train, as far as known. */
+  #others(): number {
+    return this.#modules.swarm.members().filter(({ status }) => status.phase === 'training').length
+  }
+
+  /** Closes a group and mixes it, after those before it. */
+  #mix(turn: number): void {
+    const entries = this.#receiver.take(turn)
+    this.#mixing = this.#mixing
+      .then(async () => {
+        if (entries.length === 0 || !this.#progress.ready || this.#failure !== undefined) {
+          return
+        }
+        const { swarm, learner, matrices = [] } = this.#modules
+        const messages = entries.map(({ peer, slot }) => ({ peer, slot, weight: this.#weights.contribute(peer, turn) }))
+        const faulty = faultyOf(1 + Math.min(GROUP, Math.max(entries.length, this.#others())))
+        const args = { ...this.#fragment(turn), messages, rule: this.#options.rule, faulty, matrices }
+        const mixed = await learner.compute(mixTask, args)
+        this.#tally.mixed(mixed)
+        for (const { peer, refused, relative } of mixed.messages) {
+          if (refused === 'bad-tensor') {
+            swarm.penalize(peer, 'bad-tensor')
+          }
+          if (refused !== undefined) {
+            this.#refuse(peer, refused === 'distance' ? `distance ${relative.toPrecision(2)} of the model` : refused)
+          }
+        }
+      })
+      .catch((error: unknown) => {
+        this.#failure ??= error
+      })
+      .finally(() => this.#receiver.release(entries))
+  }
+
+  /** Everything about the fragment of a turn that the tasks need. */
+  #fragment(turn: number): FragmentArguments {
+    return {
+      fragment: this.#order.at(turn),
+      codec: this.#options.codec,
+      seed: turn % 2 ** 32,
+      stride: this.#stride,
+    }
+  }
+
+  #refuse(peer: string, reason: string): void {
+    const { swarm, report } = this.#modules
+    if (this.#refusals.allow(`${peer} ${reason.split(' ')[0]}`, 1, swarm.clock.now())) {
+      report({ kind: 'rejected', peer, what: 'fragment', reason })
+    }
+  }
+
+  #check(): void {
+    if (this.#failure !== undefined) {
+      throw this.#failure
+    }
+  }
+
+  #finish(): void {
+    const { swarm, learner, report } = this.#modules
+    const step = learner.step()
+    const { round } = this.#progress
+    this.#tally.tell(round, this.#receiver.received, 'now')
+    swarm.announce({ phase: 'finished', step, round }, true)
+    report({ kind: 'finished', step, round })
+  }
+}
+
+/** Gossip, for the daemon's table of strategies. Its options are those of `gossipOptionsSchema`. */
+export const gossip: StrategyDefinition<GossipOptions> = {
+  name: 'gossip',
+  vectors: gossipVectors,
+  tasks: gossipTasks,
+  sends: [{ task: encodeTask.name, message: 'gossip-outbox' }],
+  create: (options, modules, resumed) => new Gossip(options, modules, resumed),
+}
