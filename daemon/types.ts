@@ -69,6 +69,8 @@ export interface NodeStatus {
   step: number
   steps: number
   round: number
+  /** How it lies to the others on purpose, for a demonstration; absent for every real peer. */
+  attack?: string
   loss: number | null
   validationLoss: number | null
   /** Where the parameters stand for a set of contributions. */
@@ -91,6 +93,8 @@ export interface PeerStatus {
   peer: PeerName
   /** What people call it, where that is known. */
   name?: string
+  /** How it lies on purpose, where that is known: peers of a local swarm only. */
+  attack?: string
   self: boolean
   connected: boolean
   /** Milliseconds since its last heartbeat; 0 for this node. */
@@ -129,6 +133,8 @@ export interface NodeOptions {
   /** Threads for TensorFlow. */
   threads: number
   engine?: 'native' | 'wasm' | 'js'
+  /** Lie to the others in this way (protocols/attacks): for demonstrations. */
+  attack?: string
   /** Overrides of what the manifest leaves to each peer. */
   local: { dataPath?: string; weightsPath?: string }
 }

@@ -31,6 +31,7 @@ export function optionsOf(flags: NodeFlags, dataFolder: string): NodeOptions {
     api: { host: flags.apiHost, port: flags.port, ...(flags.apiToken === undefined ? {} : { token: flags.apiToken }) },
     threads: flags.threads ?? Math.max(1, cpus().length),
     ...(flags.engine === undefined ? {} : { engine: flags.engine }),
+    ...(flags.attack === undefined ? {} : { attack: flags.attack }),
     local: {
       ...(flags.data === undefined ? {} : { dataPath: flags.data }),
       ...(flags.from === undefined ? {} : { weightsPath: findWeights(flags.from) }),

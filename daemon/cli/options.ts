@@ -1,5 +1,6 @@
 /** Values of options, read strictly: the error names what is allowed. */
 import { InvalidArgumentError, Option } from 'commander'
+import { attacks, StarlingError, seededRandom } from '../../protocols/index.ts'
 
 /** A whole number between two bounds. */
 export function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
@@ -27,6 +28,17 @@ export function real(least: number, most: number): (text: string) => number {
 export function multiaddr(text: string, earlier: string[] = []): string[] {
   if (!/^\/(ip4|ip6|dns|dns4|dns6|dnsaddr)\/[^/\s]+/.test(text)) {
     throw new InvalidArgumentError('Must be a multiaddr such as /ip4/0.0.0.0/tcp/4001.')
+  }
+  return [...earlier, text]
+}
+
+/** One attack of the zoo, its strength in form. */
+export function attack(text: string, earlier: string[] = []): string[] {
+  try {
+    // Whether the model has symmetries for one that needs them is seen by the peer.
+    attacks.createAttack(text, { random: seededRandom('form'), symmetries: [{ units: 1, tensors: [] }] })
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof StarlingError ? `${error.message}.` : String(error))
   }
   return [...earlier, text]
 }
@@ -68,6 +80,7 @@ export function nodeOptions(): Option[] {
       .argParser(whole(0, 65_535))
       .default(0),
     new Option('--api-token <token>', 'token that the API asks for'),
+    new Option('--attack <name[:strength]>', 'lie to the others in this way, for a demonstration').hideHelp(),
     new Option('--stay', 'keep serving state and page when the training is done'),
     new Option('--log-level <level>', 'how much to log on standard error')
       .choices(['silent', 'error', 'warn', 'info', 'debug', 'trace'])
@@ -93,6 +106,7 @@ export interface NodeFlags {
   apiHost: string
   port: number
   apiToken?: string
+  attack?: string
   stay?: true
   logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace'
   json?: true

@@ -33,6 +33,7 @@ export function summarize(swarm: LocalSwarm, context: Context): Summary {
     bytesSent: peer.status?.bytesSent ?? 0,
     bytesReceived: peer.status?.bytesReceived ?? 0,
     restarts: peer.restarts,
+    ...(peer.status?.attack === undefined ? {} : { attack: peer.status.attack }),
     ...(peer.status?.set === undefined ? {} : { set: peer.status.set }),
     ...(peer.final?.sha256 === undefined ? {} : { sha256: peer.final.sha256 }),
     failure: peer.failure?.message,
@@ -57,7 +58,10 @@ export function summarize(swarm: LocalSwarm, context: Context): Summary {
     formatLoss(peer.validationLoss),
     formatBytes(peer.bytesSent),
     formatBytes(peer.bytesReceived),
-    peer.restarts === 0 ? '' : `${peer.restarts} restarts`,
+    [
+      peer.restarts === 0 ? '' : `${peer.restarts} restarts`,
+      peer.attack === undefined ? '' : `lies: ${peer.attack}`,
+    ].join(' '),
   ])
   const lines = [
     '',

@@ -28,6 +28,7 @@ export interface SwarmFlags {
   local?: true
   threads?: number
   engine?: 'native' | 'wasm' | 'js'
+  attack?: string[]
   json?: true
 }
 

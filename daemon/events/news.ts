@@ -66,6 +66,18 @@ const publicEvent = z.discriminatedUnion('kind', [
     ]),
   }),
   z.strictObject({
+    kind: z.literal('mixed'),
+    round: whole,
+    groups: whole,
+    fragments: whole,
+    leftOut: z.array(z.strictObject({ peer, times: whole })).max(16),
+    corrected: whole,
+    disagreement: real,
+    codingError: real,
+    bytesSent: whole,
+    bytesReceived: whole,
+  }),
+  z.strictObject({
     kind: z.literal('joined'),
     donor: peer.optional(),
     step: whole,
@@ -110,7 +122,7 @@ const message = defineMessage(
       .min(1)
       .max(BATCH_EVENTS),
   }),
-  { maxBytes: BATCH_BYTES, maxItems: BATCH_EVENTS * 24 },
+  { maxBytes: BATCH_BYTES, maxItems: BATCH_EVENTS * 96 },
 )
 
 /** True for an event that others are told of; one with a number that is not finite is not. */

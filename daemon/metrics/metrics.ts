@@ -178,6 +178,9 @@ export function createMetrics(sources: MetricsSources): Metrics {
         round.set(event.round)
         exchangeSeconds.observe(event.milliseconds / 1_000)
         disagreement.set(event.disagreement)
+      } else if (event.kind === 'mixed') {
+        round.set(event.round)
+        disagreement.set(event.disagreement)
       } else if (event.kind === 'exchange-skipped') {
         round.set(event.round)
         skipped.inc({ reason: event.reason })

@@ -23,7 +23,12 @@ import { openSession, type Session } from './session.ts'
 import { createProgress, followSets, peersOf, type StateModules, statusOf } from './state.ts'
 
 /** What is worth a checkpoint, when the last one is old enough. */
-const CHECKPOINTED: ReadonlySet<StrategyEvent['kind']> = new Set(['exchange', 'exchange-skipped', 'contributions'])
+const CHECKPOINTED: ReadonlySet<StrategyEvent['kind']> = new Set([
+  'exchange',
+  'exchange-skipped',
+  'contributions',
+  'mixed',
+])
 
 /** What a node needs from the process it runs in. */
 export interface NodeContext {
@@ -186,10 +191,16 @@ class Node implements RunningNode {
       if (CHECKPOINTED.has(event.kind)) this.#session?.checkpointer.round()
       if (event.kind === 'evaluation') sampler?.evaluated(event.step)
     }
-    const { threads, resume, engine } = options
+    const { threads, resume, engine, attack } = options
     const session = await openSession(
       run,
-      { threads, resume, paths, ...(engine === undefined ? {} : { engine }) },
+      {
+        threads,
+        resume,
+        paths,
+        ...(engine === undefined ? {} : { engine }),
+        ...(attack === undefined ? {} : { attack }),
+      },
       { folder, swarm, blobs, log, emit, report },
       signal,
     )

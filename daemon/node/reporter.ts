@@ -16,7 +16,14 @@ import { advance, announcement, type Progress } from './state.ts'
 const REJECT_EVENTS = { rate: 0.5, burst: 20, keys: 256 }
 
 /** Events so frequent that their lines are for those who look for a fault. */
-const FREQUENT: readonly OwnEvent['kind'][] = ['step', 'sample', 'exchange', 'exchange-skipped', 'contributions']
+const FREQUENT: readonly OwnEvent['kind'][] = [
+  'step',
+  'sample',
+  'exchange',
+  'exchange-skipped',
+  'contributions',
+  'mixed',
+]
 
 export interface ReporterModules {
   network: Network

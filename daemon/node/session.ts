@@ -1,7 +1,7 @@
 import { rename } from 'node:fs/promises'
 import { SharedVectors, type VectorSpec } from '../../kernels/index.ts'
 import { huggingFaceConfig, trainerVectors } from '../../models/index.ts'
-import { type Blobs, type Report, StarlingError, type Strategy, type Swarm } from '../../protocols/index.ts'
+import { attacks, type Blobs, type Report, StarlingError, type Strategy, type Swarm } from '../../protocols/index.ts'
 import type { Log } from '../log/index.ts'
 import { type Run, sourceOf, strategiesModule } from '../run/index.ts'
 import {
@@ -42,7 +42,7 @@ export interface SessionModules {
  */
 export async function openSession(
   run: Run,
-  options: Pick<NodeOptions, 'engine' | 'threads' | 'resume'> & { paths: Record<string, string> },
+  options: Pick<NodeOptions, 'engine' | 'threads' | 'resume' | 'attack'> & { paths: Record<string, string> },
   modules: SessionModules,
   signal: AbortSignal,
 ): Promise<Session> {
@@ -78,9 +78,12 @@ export async function openSession(
   )
   try {
     const records = folder.records('strategy')
+    const matrices = run.layout.tensors.filter(({ shape }) => shape.length > 1)
+    const { bytes: manifest, training } = run
+    const trainee = options.attack === undefined ? learner : lying(learner, options.attack, run, swarm)
     const strategy = definition.create(
       strategyOptions,
-      { swarm, learner, report, records, blobs, manifest: run.bytes, training: run.training },
+      { swarm, learner: trainee, report, records, blobs, manifest, training, matrices },
       found?.manifest.progress,
     )
     const fixed = {
@@ -100,6 +103,20 @@ export async function openSession(
     await learner.close()
     throw error
   }
+}
+
+/** A learner that lies in what it sends: a peer of a demonstration. Throws StarlingError 'bad-option'. */
+function lying(learner: LocalLearner, attack: string, run: Run, swarm: Swarm): LocalLearner {
+  const { model, layout, strategy } = run
+  const { name, sends } = { name: run.manifest.strategy.name, sends: strategy.definition.sends }
+  if (sends === undefined)
+    throw new StarlingError('bad-option', `attack: peers of strategy ${name} send nothing that could be attacked`)
+  const symmetries =
+    model.architecture === 'decoder'
+      ? attacks.decoderSymmetries(layout.tensors, model.keyValueHeads ?? model.heads)
+      : []
+  const crowd = (): { peers: number; faulty: number } => ({ peers: swarm.members().length + 1, faulty: 1 })
+  return attacks.hostileLearner(learner, { attack, seed: swarm.self, symmetries, sends, crowd })
 }
 
 function createVectors(spec: Parameters<typeof SharedVectors.create>[0]): SharedVectors {

@@ -45,7 +45,8 @@ export function advance(progress: Progress, event: OwnEvent): void {
   } else if (event.kind === 'evaluation') {
     set(event.step, event.round)
     progress.validationLoss = event.loss
-  } else if (event.kind === 'exchange' || event.kind === 'exchange-skipped') progress.round = event.round
+  } else if (event.kind === 'exchange' || event.kind === 'exchange-skipped' || event.kind === 'mixed')
+    progress.round = event.round
   else if (event.kind === 'joined' || event.kind === 'finished') set(event.step, event.round)
   else if (event.kind === 'resumed') set(event.step)
   else if (event.kind === 'final') progress.validationLoss = event.ownLoss
@@ -128,6 +129,7 @@ export function statusOf({
     uptimeSeconds: (performance.now() - startedAt) / 1_000,
     pid: process.pid,
     dataFolder: folder,
+    ...(options.attack === undefined ? {} : { attack: options.attack }),
     ...progress,
   }
 }

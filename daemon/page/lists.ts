@@ -47,12 +47,13 @@ function peerRow(peer: PeerView, view: RunView, name: Name, now: number, most: n
         : status.silentFor < 3_000
           ? 'now'
           : `${formatDuration(status.silentFor / 1000)} ago`
+  const liar = status?.attack === undefined ? '' : make('span', { class: 'tag warn' }, `lies: ${status.attack}`)
   const cell = (text: string, numeric = true): HTMLElement => make('td', numeric ? { class: 'n' } : {}, text)
   return make(
     'tr',
     { class: silent ? 'down' : '', title: peer.peer },
     make('td', {}, dot(peer.index), name(peer.peer), self ? ' (this node)' : ''),
-    make('td', {}, make('span', { class: `tag ${tone}` }, phase)),
+    make('td', {}, make('span', { class: `tag ${tone}` }, phase), liar),
     cell((status?.step ?? peer.train.x.at(-1) ?? 0).toLocaleString('en')),
     cell(round.toLocaleString('en')),
     cell(formatLoss(peer.train.last ?? status?.loss)),

@@ -1,8 +1,12 @@
 /** Every way to agree that this version knows, for the node (by name) and for the trainer thread (their compute tasks). */
 import type * as z from 'zod'
 import {
+  attacks,
   CONTRIBUTIONS_TOPIC,
   type ComputeTask,
+  FRAGMENTS_TOPIC,
+  gossip,
+  gossipOptionsSchema,
   noloco,
   nolocoOptionsSchema,
   type StrategyDefinition,
@@ -25,6 +29,11 @@ export const strategiesModule: string = import.meta.url
 
 export const strategies: Readonly<Record<string, StrategyEntry>> = {
   noloco: { definition: noloco, schema: nolocoOptionsSchema as z.ZodType<Record<string, unknown>>, topics: [] },
+  gossip: {
+    definition: gossip,
+    schema: gossipOptionsSchema as z.ZodType<Record<string, unknown>>,
+    topics: [FRAGMENTS_TOPIC],
+  },
   spsa: {
     definition: spsa,
     schema: spsaOptionsSchema as z.ZodType<Record<string, unknown>>,
@@ -32,7 +41,8 @@ export const strategies: Readonly<Record<string, StrategyEntry>> = {
   },
 }
 
-/** Compute tasks of every strategy. */
-export const tasks: readonly ComputeTask<never, unknown>[] = Object.values(strategies).flatMap(({ definition }) => [
-  ...definition.tasks,
-])
+/** Compute tasks of every strategy, and of peers that lie on purpose. */
+export const tasks: readonly ComputeTask<never, unknown>[] = [
+  ...Object.values(strategies).flatMap(({ definition }) => [...definition.tasks]),
+  ...attacks.attackTasks,
+]

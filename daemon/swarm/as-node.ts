@@ -46,16 +46,15 @@ export function linkOf(peers: readonly SwarmPeer[], runName: string): string {
 }
 
 function statusOf(options: AsNodeOptions, peers: readonly SwarmPeer[], first: SwarmPeer | undefined): NodeStatus {
-  const source = first?.status ?? peers.find((peer) => peer.status !== undefined)?.status
+  const { attack: _, ...source } =
+    first?.status ?? peers.find((peer) => peer.status !== undefined)?.status ?? NOTHING_YET
   const sum = (value: (status: NodeStatus) => number): number =>
     peers.reduce((total, { status }) => total + (status === undefined ? 0 : value(status)), 0)
   const most = (value: (status: NodeStatus) => number): number =>
     Math.max(0, ...peers.map(({ status }) => (status === undefined ? 0 : value(status))))
-  const phase = peers.every(({ state }) => state === 'finished' || state === 'failed')
-    ? 'finished'
-    : (source?.phase ?? 'joining')
+  const phase = peers.every(({ state }) => state === 'finished' || state === 'failed') ? 'finished' : source.phase
   return {
-    ...(source ?? NOTHING_YET),
+    ...source,
     peer: '',
     name: 'swarm',
     runName: options.runName,
@@ -142,6 +141,7 @@ function rowsOf(peers: readonly SwarmPeer[], first: SwarmPeer | undefined): Peer
         ...said,
         peer: id,
         name: peer.name,
+        ...(peer.status?.attack === undefined ? {} : { attack: peer.status.attack }),
         self: false,
         connected: peer.alive,
         silentFor: Date.now() - peer.heardAt,

@@ -26,6 +26,8 @@ export interface SwarmOptions {
   /** Path of the weights that the run starts from, if it names any. */
   weights?: string
   engine?: string
+  /** How the last peers lie, one each: for demonstrations. */
+  attacks?: readonly string[]
   restart: boolean
   api: { host: string; port: number; token?: string }
 }
@@ -184,6 +186,12 @@ function until<T>(waiters: Set<() => void>, check: () => T | undefined): Promise
   })
 }
 
+/** The last peers are the liars: the first makes the run. */
+function attackOf({ attacks = [], peers }: SwarmOptions, number: number): string[] {
+  const attack = attacks[attacks.length - 1 - (peers - number)]
+  return attack === undefined ? [] : ['--attack', attack]
+}
+
 function argumentsOf(options: SwarmOptions, peer: SwarmPeer, peers: readonly SwarmPeer[], restart: boolean): string[] {
   const link = linkOf(
     peers.filter((other) => other !== peer && other.alive),
@@ -208,5 +216,6 @@ function argumentsOf(options: SwarmOptions, peer: SwarmPeer, peers: readonly Swa
     // Gone by now, perhaps: a peer that was started once has its own copy.
     ...(options.weights === undefined || !existsSync(options.weights) ? [] : ['--from', options.weights]),
     ...(options.engine === undefined ? [] : ['--engine', options.engine]),
+    ...attackOf(options, peer.number),
   ]
 }

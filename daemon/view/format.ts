@@ -95,6 +95,11 @@ export function describeEvent(event: NodeEvent, name: (peer: string) => string =
       return `validation loss ${formatLoss(event.loss)} at step ${event.step}`
     case 'exchange':
       return `exchanged with ${name(event.partner)} in round ${event.round}, disagreement ${event.disagreement.toPrecision(2)}`
+    case 'mixed': {
+      const out = event.leftOut.map(({ peer, times }) => `${name(peer)}${times > 1 ? ` (${times} times)` : ''}`)
+      const without = out.length === 0 ? '' : `, left out ${out.join(', ')}`
+      return `mixed ${event.fragments} fragments by turn ${event.round}, disagreement ${event.disagreement.toPrecision(2)}${without}`
+    }
     case 'exchange-skipped': {
       const whom = event.partner === undefined ? '' : ` with ${name(event.partner)}`
       return `skipped the exchange${whom} in round ${event.round}: ${SKIPPED[event.reason] ?? event.reason}`

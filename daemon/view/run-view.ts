@@ -85,6 +85,8 @@ export class RunView {
   /** Counts by reason; the reasons come from enums. */
   readonly skipped = new Map<string, number>()
   readonly rejected = new Map<string, number>()
+  /** Fragments that others left out of their mixing, by author. */
+  readonly leftOut = new Map<string, number>()
   /** Pairs with an open connection, as "a|b" with a < b. */
   readonly links = new Set<string>()
   status: NodeStatus | undefined
@@ -159,6 +161,12 @@ export class RunView {
         return
       case 'exchange':
         this.exchange(event, view)
+        return
+      case 'mixed':
+        view.disagreement.add(event.round, event.time, event.disagreement)
+        this.exchangesDone += event.fragments
+        this.exchangeBytes += event.bytesSent
+        for (const { peer, times } of event.leftOut) count(this.leftOut, peer, times)
         return
       case 'exchange-skipped':
         count(this.skipped, event.reason)
@@ -235,7 +243,7 @@ function pairOf(a: string, b: string): string {
 /** Reasons counted apart; a peer that invents new ones is counted under 'other'. */
 const MAX_REASONS = 32
 
-function count(counts: Map<string, number>, reason: string): void {
+function count(counts: Map<string, number>, reason: string, times = 1): void {
   const key = counts.has(reason) || counts.size < MAX_REASONS ? reason : 'other'
-  counts.set(key, (counts.get(key) ?? 0) + 1)
+  counts.set(key, (counts.get(key) ?? 0) + times)
 }

@@ -8,7 +8,7 @@ import { type LocalSwarm, type SwarmFolder, startSwarm } from '../../swarm/index
 import type { NodeEvent } from '../../types.ts'
 import { describeEvent, readable, shortName } from '../../view/index.ts'
 import { FAILED } from '../errors.ts'
-import { jsonOption, whole } from '../options.ts'
+import { attack, jsonOption, whole } from '../options.ts'
 import { createOutput, type Output, plain } from '../output.ts'
 import { HOME } from '../place.ts'
 import { onInterrupt } from '../process.ts'
@@ -62,6 +62,12 @@ export function swarm(report: (code: number) => void): Command {
         'js',
       ]),
     )
+    .addOption(
+      new Option(
+        '--attack <name[:strength]>',
+        'one of the peers lies in this way, to see what comes of it; may be given several times',
+      ).argParser(attack),
+    )
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -70,6 +76,13 @@ export function swarm(report: (code: number) => void): Command {
     .action(async (file: string | undefined, flags: SwarmFlags) => {
       const output = createOutput(flags.json === true)
       const { folder, run, peers, data, weights } = await prepareSwarm(file, flags)
+      if ((flags.attack?.length ?? 0) >= peers) {
+        folder.discard()
+        throw new StarlingError(
+          'usage',
+          `--attack: ${flags.attack?.length} liars among ${peers} peers; at least one must be honest`,
+        )
+      }
       const aborter = new AbortController()
       const voice = { say: output.note }
       let running: LocalSwarm | undefined
@@ -86,6 +99,8 @@ export function swarm(report: (code: number) => void): Command {
         output.line(
           `Starting ${peers} ${peers === 1 ? 'peer' : 'peers'}: ${run.manifest.strategy.name}, ${modelName(run.manifest.model)}, ${run.layout.parameters.toLocaleString('en')} parameters, ${run.training.steps} steps each`,
         )
+        for (const [i, how] of (flags.attack ?? []).entries())
+          output.line(`peer-${peers - (flags.attack?.length ?? 0) + i + 1} LIES TO THE OTHERS, as asked for: ${how}`)
         const log = createLog({ format: 'human', level: 'warn' })
         const options = {
           folder: folder.path,
@@ -97,6 +112,7 @@ export function swarm(report: (code: number) => void): Command {
           ...(weights === undefined ? {} : { weights }),
           ...(flags.engine === undefined ? {} : { engine: flags.engine }),
           restart: flags.restart,
+          ...(flags.attack === undefined ? {} : { attacks: flags.attack }),
         }
         const swarm = await startOnPort(flags.port, (port) =>
           startSwarm({ ...options, api: { host: '127.0.0.1', port } }, { log, signal: aborter.signal }),
@@ -188,7 +204,7 @@ async function watch(
             ? phase
             : `with ${partner}`
       progress.update(peer.name, {
-        name: peer.name,
+        name: status?.attack === undefined ? peer.name : `${peer.name} (lies)`,
         step: status?.step ?? 0,
         steps: context.steps,
         round: status?.round ?? 0,
