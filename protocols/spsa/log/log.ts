@@ -1,5 +1,6 @@
 /** The set of a run's contributions as one peer holds it. See types.ts for what it promises and chain.ts for what makes it safe. */
 import { StarlingError } from '../../errors.ts'
+import { equalBytes } from '../../hash.ts'
 import type { Clock, PeerName, RecordStore, Transport } from '../../ports.ts'
 import type { Report } from '../../strategy.ts'
 import type { Acceptance, Change, ContributionLog, EquivocationProof, Segment } from '../types.ts'
@@ -196,8 +197,8 @@ class Log implements ContributionLog {
       return { gap: true }
     }
     const common = log.view(from, Math.min(log.count, from - 1 + bytes.length))
-    const parting = common.findIndex((byte, index) => byte !== bytes[index])
-    if (parting >= 0) {
+    if (!equalBytes(common, bytes.subarray(0, common.length))) {
+      const parting = common.findIndex((byte, index) => byte !== bytes[index])
       return this.#prosecute(author, log, from + parting, { bytes: bytes.slice(parting), signature })
     }
     const fresh = bytes.slice(common.length)

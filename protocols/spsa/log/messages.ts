@@ -20,7 +20,7 @@ export const MAX_BATCH = 1024
 export const MAX_GOSSIP_PROOF = 32 * 1024
 
 /** Authors in one page of a version vector, and in one question for segments: what is read and written in a few milliseconds. */
-export const PAGE = 256
+export const PAGE = 128
 
 /** Segments are added to an answer until it holds so many contributions; the first one is added whatever its length. */
 export const ANSWER_BYTES = 128 * 1024
@@ -109,7 +109,7 @@ export const syncQuestion = defineMessage<SyncQuestion>(
     z.strictObject({ ask: z.literal('segments'), wanted: entries }),
     z.strictObject({ ask: z.literal('proof'), author }),
   ]),
-  { maxBytes: 48 * 1024, maxItems: 3 * PAGE + 16 },
+  { maxBytes: 24 * 1024, maxItems: 3 * PAGE + 16 },
 )
 
 /**
@@ -131,7 +131,7 @@ export const versionAnswer = defineMessage<VersionAnswer>(
       more: z.boolean(),
     }),
   ]),
-  { maxBytes: 64 * 1024, maxItems: 5 * PAGE + 16 },
+  { maxBytes: 32 * 1024, maxItems: 5 * PAGE + 16 },
 )
 
 /** A segment as it travels: author, first step, bytes, signature. */
