@@ -9,7 +9,9 @@ import {
   type RecordStore,
   type Swarm,
   seededRandom,
+  syncQuestion,
   type Transport,
+  versionAnswer,
 } from '../../../protocols/index.ts'
 import { BENCH_RUN } from '../loopback.ts'
 
@@ -27,8 +29,8 @@ export interface Contributor {
   stop(): Promise<void>
   /** Makes, signs and publishes so many contributions in one message. */
   contribute(count: number): Promise<void>
-  /** Bytes of questions and answers of anti-entropy that this peer sent, without their headers. */
-  asked(): number
+  /** Bytes of this peer's questions of anti-entropy that found another set, and of the answers to them, without their headers. */
+  caughtUp(): number
 }
 
 /** What all contributors of a measurement have in common. */
@@ -44,19 +46,16 @@ export interface Contribution {
 /** Makes a contributor; nothing happens before `start`. */
 export function createContributor(transport: Transport, { transports, steps, fault }: Contribution): Contributor {
   const maxAuthors = transports.length
-  let asked = 0
+  let caughtUp = 0
   const counted: Transport = {
     ...bound(transport),
-    ask(peer, method, question, options) {
-      asked += question.byteLength
-      return transport.ask(peer, method, question, options)
+    async ask(peer, method, question, options) {
+      const answer = await transport.ask(peer, method, question, options)
+      if (!saysEqual(question, answer)) {
+        caughtUp += question.byteLength + answer.byteLength
+      }
+      return answer
     },
-    answer: (method, answerer) =>
-      transport.answer(method, async (from, question, signal) => {
-        const answer = await answerer(from, question, signal)
-        asked += answer.byteLength
-        return answer
-      }),
   }
   const report = (event: { kind: string }): void => {
     if (event.kind === 'rejected') {
@@ -82,8 +81,13 @@ export function createContributor(transport: Transport, { transports, steps, fau
       const next = log.bytesOf(transport.self).length + 1
       await sync.publish(await log.append(contributions(count, `${transport.self} ${next}`), next))
     },
-    asked: () => asked,
+    caughtUp: () => caughtUp,
   }
+}
+
+/** Whether that was a comparison of equal sets: asked whether anybody contributes or not. */
+function saysEqual(question: Uint8Array, answer: Uint8Array): boolean {
+  return syncQuestion.decode(question).ask === 'version' && versionAnswer.decode(answer).equal
 }
 
 /** A transport's methods as plain properties, so that some can be replaced. */

@@ -39,7 +39,7 @@ export interface WireOptions {
 
 /** Bytes of all peers. */
 interface Sums extends BytesSent {
-  /** Questions and answers of anti-entropy. */
+  /** Questions and answers of anti-entropy that found another set. */
   sync: number
 }
 
@@ -52,8 +52,12 @@ export interface BatchFigures {
   perPeer: number
   /** The same of all peers together: what one gradient costs the whole swarm. */
   perSwarm: number
-  /** Shares of `perPeer`: bytes inside gossip's streams, and questions and answers of anti-entropy. The rest is headers and framing. */
+  /** Of `perPeer`, the bytes inside gossip's streams. */
   gossip: number
+  /**
+   * Of `perPeer`, the questions and answers of anti-entropy that found another set. Comparisons of equal sets are made whether anybody contributes or
+   * not, and belong to `idle`. The rest of `perPeer` is headers and framing.
+   */
   sync: number
 }
 
@@ -108,7 +112,7 @@ export async function measureWire(peers: readonly WirePeer[], options: WireOptio
       sum.gossip += gossip
     }
     for (const contributor of contributors) {
-      sum.sync += contributor.asked()
+      sum.sync += contributor.caughtUp()
     }
     return sum
   }
@@ -155,14 +159,15 @@ export async function measureWire(peers: readonly WirePeer[], options: WireOptio
       const gradients = messages * batch * peers.length
       const quiet = clock.now() - start
       const spent = difference(sent(), from, 1)
-      const per = (kind: keyof Sums): number => (spent[kind] - idle[kind] * quiet) / gradients / peers.length
+      const per = (kind: keyof BytesSent): number => (spent[kind] - idle[kind] * quiet) / gradients / peers.length
       figures.push({
         batch,
         gradients,
         perPeer: per('wire'),
         perSwarm: per('wire') * peers.length,
         gossip: per('gossip'),
-        sync: per('sync'),
+        // Nothing to subtract: without contributions all sets are equal.
+        sync: spent.sync / gradients / peers.length,
       })
     }
     if (faults.length > 0) {

@@ -93,6 +93,7 @@ function printWire(output: Output, wire: readonly WireFigures[]): void {
   output.line(table(head, rows))
   output.line()
   output.line(
-    'bytes sent for one gradient of anybody: by each peer, and by all; idle: what a peer sends when nobody contributes',
+    'bytes sent for one gradient of anybody: by each peer, and by all, beyond idle: what a peer sends when nobody contributes; ' +
+      'gossip and sync (anti-entropy that found another set) are parts of the first',
   )
 }
