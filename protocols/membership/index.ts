@@ -6,7 +6,7 @@ import { StarlingError } from '../errors.ts'
 import type { GossipMessage, Member, MemberStatus, PeerName, Swarm, Transport, Verdict } from '../ports.ts'
 import { RateLimit } from '../rate-limit.ts'
 import { HEARTBEAT_TOPIC, type Heartbeat, heartbeatMessage, memberStatusSchema, withoutStray } from './heartbeat.ts'
-import { HEARTBEAT_GAP, intervalFor, Pace, welcomeFor } from './pace.ts'
+import { HEARTBEAT_GAP, intervalFor, Pace, WELCOME } from './pace.ts'
 import { type Heard, MemberView } from './view.ts'
 
 export { HEARTBEAT_TOPIC, type Heartbeat, heartbeatMessage, memberStatusSchema } from './heartbeat.ts'
@@ -296,9 +296,8 @@ class HeartbeatSwarm implements RunningSwarm {
 
   /** Speaks earlier than planned, so that a newcomer soon knows of this peer; everyone at another moment. */
   #welcome(now: number): void {
-    const within = welcomeFor(this.#live.size)
-    if (this.#due > now + within && this.#pace.allows(now, this.#live.size)) {
-      this.#due = now + within * this.#random.uniform()
+    if (this.#due > now + WELCOME && this.#pace.allows(now, this.#live.size)) {
+      this.#due = now + WELCOME * this.#random.uniform()
     }
   }
 

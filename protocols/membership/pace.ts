@@ -16,9 +16,8 @@ export const MAX_INTERVAL = 30 * 60_000
 /** A last heartbeat may take this long, and some more may get lost where they are frequent, ms. */
 const PATIENCE = 4_000
 
-/** A newcomer is answered within so much time for each member, and within this time in any case, ms. */
-const WELCOME_PER_MEMBER = 100
-const MAX_WELCOME = 4_000
+/** Within this time, ms, a newcomer hears of everybody, as far as everybody has heartbeats left to send. */
+export const WELCOME = 3_000
 
 /** Shortest time between two heartbeats of a peer, ms; news in between goes out with the next one. */
 export const HEARTBEAT_GAP = 100
@@ -37,11 +36,6 @@ export function intervalFor(others: number): number {
 /** Without a heartbeat for so long, ms, a peer that told this interval is silent: one heartbeat may get lost, at the shortest interval three. */
 export function silentAfter(interval: number): number {
   return 2 * interval + PATIENCE
-}
-
-/** Within this time, ms, a newcomer hears of everybody, as far as everybody has heartbeats left to send. */
-export function welcomeFor(others: number): number {
-  return Math.min(MAX_WELCOME, WELCOME_PER_MEMBER * others)
 }
 
 /** A token bucket for what one peer sends. Its rate follows the number of members as the interval does. */
