@@ -310,6 +310,24 @@ describe('a peer that answers', () => {
     assert.equal(excluders(world), 0)
   })
 
+  test('with more authors than the run may have, page after page, is left and blamed', async () => {
+    const { world, liar } = await createScene(55, { maxAuthors: HONEST.length })
+    const all = [...world.processes.values()]
+    await world.network.clock.runUntil(() => all.every(({ strategy }) => strategy.log.version().size === HONEST.length))
+    let asked = 1000
+    liar.answer(() =>
+      versionAnswer.encode({
+        equal: false,
+        digest: new Uint8Array(32),
+        page: [[`x${asked++}`, 1, TAG]],
+        excluded: [],
+        more: true,
+      }),
+    )
+    const blamed = (): boolean => HONEST.some((name) => world.network.peer(name).penalties.length > 0)
+    assert.deepEqual(await finish(world, blamed), ['bad-answer'])
+  })
+
   const page =
     (entries: [string, number][], more = false): Answerer =>
     () =>

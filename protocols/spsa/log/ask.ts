@@ -6,7 +6,6 @@ import type { MessageType } from '../../wire/index.ts'
 import type { ContributionLog, RefusalReason, Segment } from '../types.ts'
 import {
   type Entry,
-  MAX_ANSWER,
   PAGE,
   proofAnswer,
   SYNC_METHOD,
@@ -87,6 +86,7 @@ export class Exchange {
    */
   async everything(): Promise<void> {
     let after = ''
+    let listed = 0
     let proofs = PROOFS_PER_EXCHANGE
     for (;;) {
       const answer = await this.#ask({ ask: 'version', digest: this.#log.digest(), after }, versionAnswer)
@@ -98,6 +98,11 @@ export class Exchange {
       const { page, excluded, more } = answer
       this.brought.digest = answer.digest
       const last = this.#checkPage(after, page, excluded, more)
+      listed += page.length + excluded.length
+      if (listed > this.#limits.maxAuthors) {
+        // Pages are sorted, so these are that many names. Without this a liar could go on until the exchange times out.
+        throw new PeerFault('bad-answer', `${this.#peer} lists more than the run's ${this.#limits.maxAuthors} authors`)
+      }
       for (const author of excluded) {
         if (!this.#log.excluded().has(author) && proofs > 0) {
           proofs--
@@ -252,7 +257,7 @@ export class Exchange {
     const answer = await this.#transport.ask(this.#peer, SYNC_METHOD, syncQuestion.encode(question), {
       signal: this.#signal,
       timeout: QUESTION_TIMEOUT,
-      maxAnswer: MAX_ANSWER,
+      maxAnswer: type.maxBytes,
     })
     return type.decode(answer)
   }

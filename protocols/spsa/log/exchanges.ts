@@ -30,7 +30,7 @@ export class Exchanges {
   readonly #context: { transport: Transport; log: ContributionLog; limits: SyncLimits }
   readonly #listener: ExchangeListener
   /** One per peer: at most {@link MAX_EXCHANGES}, and those that were begun without waiting, which whoever begins them bounds. */
-  readonly #under = new Map<PeerName, Promise<boolean>>()
+  readonly #running = new Map<PeerName, Promise<boolean>>()
   /** At most {@link MAX_WAITING}. */
   readonly #waiting = new Set<PeerName>()
   readonly #scopes = new Scopes('the sync was stopped')
@@ -46,7 +46,7 @@ export class Exchanges {
     if (this.#stopped || peer === this.#context.transport.self) {
       return
     }
-    if (this.#under.size < MAX_EXCHANGES && !this.#under.has(peer)) {
+    if (this.#running.size < MAX_EXCHANGES && !this.#running.has(peer)) {
       void this.begin(peer)
     } else if (this.#waiting.size < MAX_WAITING) {
       this.#waiting.add(peer)
@@ -54,8 +54,8 @@ export class Exchanges {
   }
 
   /** The exchange under way with that peer; true when it went well. */
-  with(peer: PeerName): Promise<boolean> | undefined {
-    return this.#under.get(peer)
+  running(peer: PeerName): Promise<boolean> | undefined {
+    return this.#running.get(peer)
   }
 
   /** Begins one with a peer with which none is under way, place or not; true when it went well. Never rejects. */
@@ -67,14 +67,14 @@ export class Exchanges {
         return false
       })
       .finally(() => {
-        this.#under.delete(peer)
+        this.#running.delete(peer)
         const [next] = this.#waiting
         if (next !== undefined) {
           this.#waiting.delete(next)
           this.soon(next)
         }
       })
-    this.#under.set(peer, done)
+    this.#running.set(peer, done)
     return done
   }
 
@@ -82,7 +82,7 @@ export class Exchanges {
   async stop(): Promise<void> {
     this.#stopped = true
     this.#scopes.close()
-    await Promise.all(this.#under.values())
+    await Promise.all(this.#running.values())
   }
 
   async #run(peer: PeerName, work: Work, signal: AbortSignal, end: () => void): Promise<boolean> {

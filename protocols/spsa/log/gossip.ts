@@ -5,7 +5,7 @@ import type { GossipMessage, PeerName, Swarm, Verdict } from '../../ports.ts'
 import { RateLimit } from '../../rate-limit.ts'
 import type { Acceptance, ContributionLog, EquivocationProof, Segment } from '../types.ts'
 import { NO_CONTRIBUTION } from './limits.ts'
-import { CONTRIBUTIONS_TOPIC, MAX_GOSSIP_PROOF, news, type ProofNews, type SegmentNews } from './messages.ts'
+import { CONTRIBUTIONS_TOPIC, MAX_GOSSIP_PROOF, type News, news } from './messages.ts'
 
 /** Segments and proofs taken from gossip and not yet checked; beyond that they are dropped, and fetched later. */
 const MAX_PENDING = 256
@@ -43,6 +43,8 @@ export class Gossip {
   readonly #contributions: RateLimit
   readonly #proofs: RateLimit
   readonly #unsubscribe: () => void
+  /** What bytes that were accepted say, until they are handled: decoding is most of what news costs before its signature is checked. */
+  readonly #accepted = new WeakMap<Uint8Array, News>()
   #pending = 0
 
   constructor(swarm: Swarm, log: ContributionLog, options: GossipOptions, listener: NewsListener) {
@@ -76,7 +78,7 @@ export class Gossip {
     }
   }
 
-  async #publish(message: SegmentNews | ProofNews, signal: AbortSignal | undefined): Promise<void> {
+  async #publish(message: News, signal: AbortSignal | undefined): Promise<void> {
     const data = news.encode(message)
     try {
       await this.#swarm.publish(CONTRIBUTIONS_TOPIC, data, signal)
@@ -89,7 +91,7 @@ export class Gossip {
   }
 
   #validate({ from, data }: GossipMessage): Verdict {
-    let message: ReturnType<typeof news.decode>
+    let message: News
     try {
       message = news.decode(data)
     } catch (error) {
@@ -99,6 +101,14 @@ export class Gossip {
       // Said by a later version, perhaps: its honest forwarders are not to blame.
       return error.data.misfit === true ? ignore('unknown-contributions') : reject('bad-contributions')
     }
+    const verdict = this.#judge(from, message)
+    if (verdict.verdict === 'accept') {
+      this.#accepted.set(data, message)
+    }
+    return verdict
+  }
+
+  #judge(from: PeerName, message: News): Verdict {
     const now = this.#swarm.clock.now()
     if (this.#pending >= MAX_PENDING) {
       return ignore('busy')
@@ -127,7 +137,7 @@ export class Gossip {
   }
 
   #handle({ from, data }: GossipMessage): void {
-    const message = news.decode(data)
+    const message = this.#accepted.get(data) ?? news.decode(data)
     this.#pending++
     const checked =
       message.kind === 'segment'

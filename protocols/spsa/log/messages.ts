@@ -62,7 +62,9 @@ export interface ProofNews {
 }
 
 /** One gossip message of {@link CONTRIBUTIONS_TOPIC}. */
-export const news = defineMessage<SegmentNews | ProofNews>(
+export type News = SegmentNews | ProofNews
+
+export const news = defineMessage<News>(
   'spsa-news',
   z.discriminatedUnion('kind', [
     z.strictObject({

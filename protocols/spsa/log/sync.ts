@@ -156,8 +156,12 @@ class AntiEntropy implements Sync {
 
   ready(signal: AbortSignal): Promise<void> {
     const ask = async (peer: PeerName): Promise<boolean> => {
-      for (let under = this.#exchanges.with(peer); under !== undefined; under = this.#exchanges.with(peer)) {
-        await under
+      for (
+        let running = this.#exchanges.running(peer);
+        running !== undefined;
+        running = this.#exchanges.running(peer)
+      ) {
+        await running
       }
       let answered = false
       await this.#exchanges.begin(peer, async (exchange) => {
@@ -250,7 +254,7 @@ class AntiEntropy implements Sync {
         if (this.#stopped.signal.aborted || (!whole && this.#log.bytesOf(author).length >= count)) {
           return
         }
-        const reached = await (this.#exchanges.with(author) ??
+        const reached = await (this.#exchanges.running(author) ??
           this.#exchanges.begin(author, (exchange) => exchange.segments([[author, count]], whole)))
         const [other] = reached ? [] : this.#pick(1)
         if (other !== undefined) {
