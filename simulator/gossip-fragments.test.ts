@@ -241,6 +241,20 @@ describe('liars among peers that gossip', () => {
     }
   })
 
+  test('a liar does not become trusted because honest peers are done and only few are left', async () => {
+    const world = createWorld({
+      seed: 14,
+      steps: 160,
+      evaluateEvery: 160,
+      strategy: { interval: 2 },
+      liars: { 'peer-5': 'noise:0.5' },
+      learner: falling,
+    })
+    const processes = await startAll(world, 6, (i) => [100, 100, 100, 100, 300, 300][i]!)
+    await finish(world)
+    assert.ok(worst(processes.slice(0, 5)) < 0.01, `${processes.map(finalLoss)}`)
+  })
+
   test('clipped bounds what one liar can do', async () => {
     const [trusting, clipped] = [await attacked('noise:0.5', 'mean'), await attacked('noise:0.5', 'clipped')]
     assert.ok(worst(clipped.honest) < worst(trusting.honest) / 2, `${worst(clipped.honest)}, ${worst(trusting.honest)}`)

@@ -244,7 +244,8 @@ class Gossip implements Strategy {
         }
         const { swarm, learner, matrices = [] } = this.#modules
         const messages = entries.map(({ peer, slot }) => ({ peer, slot, weight: this.#weights.contribute(peer, turn) }))
-        const faulty = faultyOf(1 + Math.min(GROUP, Math.max(entries.length, this.#others())))
+        // Of all in the run: a liar must not become trusted because the honest ones finish before it.
+        const faulty = faultyOf(1 + Math.min(GROUP, swarm.members().length))
         const args = { ...this.#fragment(turn), messages, rule: this.#options.rule, faulty, matrices }
         const mixed = await learner.compute(mixTask, args)
         this.#tally.mixed(mixed)

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { codecs } from '../codecs/index.ts'
+import { seededRandom } from '../random.ts'
+import { fragmentMessage } from './messages.ts'
+import { gossipOptionsSchema } from './options.ts'
+import { FragmentOrder, fragmentPlan, MESSAGE_BYTES } from './plan.ts'
+
+test('fragments cover the model once, begin at whole blocks, and by default fit into a message with everything beside them', () => {
+  const random = seededRandom('plans')
+  for (let round = 0; round < 200; round++) {
+    const size = 16 * (1 + random.integer(2 ** (4 + random.integer(18))))
+    for (const codec of ['int8', 'int8-stochastic', 'float16', 'float32'] as const) {
+      const { fragments, largest } = fragmentPlan(size, { codec })
+      let at = 0
+      for (const [i, { index, start, end, bytes, inline }] of fragments.entries()) {
+        assert.equal(index, i)
+        assert.equal(start, at)
+        assert.ok(end > start && start % codecs[codec].block === 0)
+        assert.equal(bytes, codecs[codec].bytes(end - start))
+        assert.ok(inline && bytes <= largest)
+        at = end
+      }
+      assert.equal(at, size)
+      const longest = { turn: 2 ** 47, step: 2 ** 48, bytes: new Uint8Array(largest) }
+      assert.ok(fragmentMessage.encode(longest).byteLength <= MESSAGE_BYTES)
+      if (fragments.length > 4) {
+        const fewer = fragmentPlan(size, { codec, fragments: Math.ceil(fragments.length / 4) })
+        assert.ok(!fewer.fragments[0]!.inline, 'more fragments than are needed')
+      }
+    }
+  }
+})
+
+test('each cycle goes through all fragments, and a peer that takes every other turn does so too', () => {
+  const plan = fragmentPlan(8 * 256, { codec: 'int8', fragments: 8 })
+  const order = new FragmentOrder('run', plan)
+  for (let cycle = 0; cycle < 20; cycle++) {
+    const seen = Array.from({ length: 8 }, (_, i) => order.at(8 * cycle + i).index)
+    assert.deepEqual([...seen].sort(), [0, 1, 2, 3, 4, 5, 6, 7])
+  }
+  const slow = new Set(Array.from({ length: 64 }, (_, i) => order.at(2 * i).index))
+  assert.equal(slow.size, 8)
+  const other = new FragmentOrder('run', plan)
+  assert.ok(Array.from({ length: 100 }, (_, i) => other.at(i).index === order.at(i).index).every(Boolean))
+})
+
+test('codes that models cannot be averaged through are refused with the reason', () => {
+  for (const codec of ['topk', 'sign', 'int4']) {
+    const checked = gossipOptionsSchema.safeParse({ codec })
+    assert.ok(!checked.success)
+    assert.match(checked.error.issues[0]!.message, /does not fit pair gossip: /)
+  }
+  assert.equal(gossipOptionsSchema.parse({}).interval, 5)
+})
