@@ -259,6 +259,9 @@ export class Exchange {
       timeout: QUESTION_TIMEOUT,
       maxAnswer: type.maxBytes,
     })
-    return type.decode(answer)
+    const decoded = type.decode(answer)
+    // Decoding can take milliseconds, so what is made of it has a turn of its own.
+    await this.#transport.clock.sleep(0, this.#signal)
+    return decoded
   }
 }
