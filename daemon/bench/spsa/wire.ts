@@ -141,7 +141,8 @@ export async function measureWire(peers: readonly WirePeer[], options: WireOptio
 
   try {
     await Promise.all(contributors.map((contributor) => contributor.start()))
-    const idle = await rest()
+    // Before and after each batch: connections that are young say more than old ones, and what is idle must be of the same time.
+    const rests = [await rest()]
 
     const figures: BatchFigures[] = []
     for (const batch of batches) {
@@ -159,6 +160,8 @@ export async function measureWire(peers: readonly WirePeer[], options: WireOptio
       const gradients = messages * batch * peers.length
       const quiet = clock.now() - start
       const spent = difference(sent(), from, 1)
+      rests.push(await rest())
+      const idle = mean(rests.slice(-2))
       const per = (kind: keyof BytesSent): number => (spent[kind] - idle[kind] * quiet) / gradients / peers.length
       figures.push({
         batch,
@@ -176,8 +179,8 @@ export async function measureWire(peers: readonly WirePeer[], options: WireOptio
     const perSecond = (bytes: number): number => (bytes * 1_000) / peers.length
     return {
       peers: peers.length,
-      idle: perSecond(idle.wire),
-      heartbeats: perSecond(beating.wire - idle.wire),
+      idle: perSecond(mean(rests).wire),
+      heartbeats: perSecond(beating.wire - rests[0]!.wire),
       batches: figures,
     }
   } finally {
@@ -206,6 +209,11 @@ export async function benchWire(options: WireOptions & { peers?: readonly number
     }
   }
   return figures
+}
+
+function mean(sums: readonly Sums[]): Sums {
+  const of = (kind: keyof Sums): number => sums.reduce((sum, each) => sum + each[kind], 0) / sums.length
+  return { wire: of('wire'), gossip: of('gossip'), sync: of('sync') }
 }
 
 function difference(after: Sums, before: Sums, factor: number): Sums {

@@ -44,7 +44,7 @@ export function benchSpsa(): Command {
         printSpeed(output, summary.speed)
       }
       if (part !== 'speed') {
-        output.line('about five minutes of messages between nodes on this machine ...')
+        output.line('about seven minutes of messages between nodes on this machine ...')
         const { benchWire } = await import('../../../bench/spsa/wire.ts')
         summary.wire = await benchWire()
         for (const figures of summary.wire) output.record({ kind: 'wire', ...figures })
