@@ -242,6 +242,27 @@ describe('news', () => {
     assert.equal(isPublic(step(1)), true)
   })
 
+  it('tells of fragments that were mixed, with whom was left out', () => {
+    const event = {
+      kind: 'mixed',
+      round: 9,
+      groups: 2,
+      fragments: 7,
+      leftOut: Array.from({ length: 15 }, (_, i) => ({
+        peer: `${'X'.repeat(50)}${i + 1}`.replaceAll('0', 'a'),
+        times: 1,
+      })),
+      corrected: 0,
+      disagreement: 0.1,
+      codingError: 0.01,
+      bytesSent: 10,
+      bytesReceived: 20,
+    } as const
+    const items = [{ time: 1, event }]
+    assert.deepEqual(decodeNews(encodeNews(items)), items)
+    assert.equal(isPublic({ ...event, leftOut: [{ peer: '<b>', times: 1 }] }), false)
+  })
+
   it('tells of sets of contributions, exclusions and how a joiner begins', () => {
     const digest = 'a1'.repeat(8)
     const events = [

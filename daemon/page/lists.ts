@@ -91,13 +91,14 @@ const SKIPPED: Record<string, string> = {
   aborted: 'stopped meanwhile',
 }
 
-export function drawReasons(list: HTMLElement, view: RunView): void {
+export function drawReasons(list: HTMLElement, view: RunView, name: Name): void {
   const rows = [
     ...[...view.skipped].map(([reason, count]) => ({
       text: `Skipped: ${SKIPPED[reason] ?? reason}`,
       count,
       warn: false,
     })),
+    ...[...view.leftOut].map(([peer, count]) => ({ text: `Left out of ${name(peer)}: far off`, count, warn: false })),
     ...[...view.rejected].map(([reason, count]) => ({ text: `Refused ${reason}`, count, warn: true })),
   ].sort((a, b) => b.count - a.count)
   const total = view.exchangesDone + rows.filter((row) => !row.warn).reduce((sum, row) => sum + row.count, 0)

@@ -115,7 +115,7 @@ function draw(now: number): void {
   drawHeader()
   drawTiles()
   drawLegend()
-  drawReasons(byId('reasons'), view)
+  drawReasons(byId('reasons'), view, name)
   setText(byId('ring-note'), view.exchanges.length > 0 ? `round ${view.exchanges.at(-1)?.round}` : '')
   if (dirty || now - chartsAt >= 2 * DRAW_INTERVAL) {
     chartsAt = now

@@ -79,6 +79,34 @@ describe('the view of a run', () => {
     assert.deepEqual(curve, { x: [0, 2], y: [10, 12] })
   })
 
+  it('counts whose fragments were left out, and says so', () => {
+    const view = new RunView()
+    const mixed = {
+      kind: 'mixed',
+      round: 4,
+      groups: 2,
+      fragments: 7,
+      leftOut: [
+        { peer: 'b', times: 2 },
+        { peer: 'c', times: 1 },
+      ],
+      corrected: 0,
+      disagreement: 0.25,
+      codingError: 0.01,
+      bytesSent: 10,
+      bytesReceived: 20,
+    }
+    view.apply(at('a', 1, mixed))
+    view.apply(at('c', 2, { ...mixed, leftOut: [{ peer: 'b', times: 1 }] }))
+    assert.deepEqual(Object.fromEntries(view.leftOut), { b: 3, c: 1 })
+    assert.equal(view.exchangesDone, 14)
+    assert.equal(view.disagreement, 0.25)
+    assert.equal(
+      describeEvent(at('a', 1, mixed)),
+      'mixed 7 fragments by turn 4, disagreement 0.25, left out b (2 times), c',
+    )
+  })
+
   it('keeps an exchange that both sides report once, and counts both sides', () => {
     const view = new RunView()
     view.apply(at('a', 1, exchange(1, 'b')))
