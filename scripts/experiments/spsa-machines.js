@@ -2,7 +2,7 @@
 /**
  * Does one byte per gradient learn, and do more machines help? A decoder that knows the stories meets them with eight letters exchanged and is adapted
  * by `spsa` (spsa-toy.js): with 1 to 8 machines and each scaling, with the byte against gradients in full precision and against the
- * quantizer of the paper's code, with both kinds of directions, and with `seeded` at as many bytes.
+ * quantizer of the reference code, with both kinds of directions, and with `seeded` at as many bytes.
  *
  * Prints a JSON object per arm as it ends, and one with the means over the seeds and what was claimed of them at the end.
  * Arms of one seed differ in nothing else: the same batches and the same directions, where the kind is the same.
@@ -45,7 +45,7 @@ if (parts.includes('machines')) {
 } else arms['sum, 4'] = {}
 if (parts.includes('codes')) {
   arms.float32 = { code: 'float32' }
-  arms.paper = { code: 'paper' }
+  arms.reference = { code: 'reference' }
   arms['quantum 2^-6'] = { quantum: 2 ** -6 }
   arms['clip 8'] = { clip: 8 }
 }

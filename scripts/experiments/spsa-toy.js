@@ -151,7 +151,7 @@ const defaults = {
   // The toy of the research keeps its rate to the end.
   warmup: 0,
   finalRate: 1,
-  /** How a projected gradient travels: the byte of the product, as it is, or in 16 steps per factor of e as in the paper's code. */
+  /** How a projected gradient travels: the byte of the product, as it is, or in 16 steps per factor of e as in the reference code. */
   code: 'byte',
 }
 
@@ -283,7 +283,7 @@ function exactSet({ context, vectors }, run, rule, { code, scaling, machines }) 
         const one = vectors.int32('spsa-coefficients').subarray(0, 1).fill(1)
         numerators.fill(0)
         context.kernels.addDirections(numerators, key, one, 1, rule.directions, 0)
-        const value = ((code === 'paper' ? paperCode(gradient) : gradient) * rateAt(rule, step)) / divisor
+        const value = ((code === 'reference' ? referenceCode(gradient) : gradient) * rateAt(rule, step)) / divisor
         for (let i = 0; i < sums.length; i++) sums[i] += value * numerators[i]
       }
       waiting = []
@@ -292,8 +292,8 @@ function exactSet({ context, vectors }, run, rule, { code, scaling, machines }) 
   }
 }
 
-/** The quantizer of the paper's code: p = round(16 ln |g|), held within -127 .. 127. */
-function paperCode(gradient) {
+/** The quantizer of the reference code: p = round(16 ln |g|), held within -127 .. 127. */
+function referenceCode(gradient) {
   if (gradient === 0) return 0
   const power = Math.max(-127, Math.min(127, Math.round(16 * Math.log(Math.abs(gradient)))))
   return Math.sign(gradient) * Math.exp(power / 16)
