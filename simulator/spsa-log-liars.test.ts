@@ -292,11 +292,11 @@ describe('a peer that answers', () => {
 
   test('with the proof of another author than the one asked for is blamed', async () => {
     const { world, liar } = await createScene(54)
-    const said = [await liar.segment([1]), await liar.segment([2])] as const
-    const branches = said.map(({ bytes, signature }) => ({
-      bytes,
-      signature,
-    })) as unknown as EquivocationProof['branches']
+    const branch = async (byte: number): Promise<EquivocationProof['branches'][0]> => {
+      const { bytes, signature } = await liar.segment([byte])
+      return { bytes, signature }
+    }
+    const branches = [await branch(1), await branch(2)] as const
     const proof: EquivocationProof = { author: 'liar', step: 1, before: originOf(RUN, 'liar'), branches }
     const answer = serving({ proof })
     // It says that it excludes a, and shows its own offence instead.

@@ -46,11 +46,10 @@ export class Exchanges {
     if (this.#stopped || peer === this.#context.transport.self) {
       return
     }
-    if (this.#running.size < MAX_EXCHANGES && !this.#running.has(peer)) {
-      void this.begin(peer)
-    } else if (this.#waiting.size < MAX_WAITING) {
+    if (this.#waiting.size < MAX_WAITING) {
       this.#waiting.add(peer)
     }
+    this.#fill()
   }
 
   /** The exchange under way with that peer; true when it went well. */
@@ -68,14 +67,23 @@ export class Exchanges {
       })
       .finally(() => {
         this.#running.delete(peer)
-        const [next] = this.#waiting
-        if (next !== undefined) {
-          this.#waiting.delete(next)
-          this.soon(next)
-        }
+        this.#fill()
       })
     this.#running.set(peer, done)
     return done
+  }
+
+  /** Gives the free places to those in line. Whoever is being asked already stays in line. */
+  #fill(): void {
+    for (const peer of this.#stopped ? [] : this.#waiting) {
+      if (this.#running.size >= MAX_EXCHANGES) {
+        return
+      }
+      if (!this.#running.has(peer)) {
+        this.#waiting.delete(peer)
+        void this.begin(peer)
+      }
+    }
   }
 
   /** Ends all, and waits for them. */
