@@ -153,6 +153,18 @@ describe('a swarm that gossips fragments', () => {
     }
   })
 
+  test('who has finished keeps its parameters as they are, whatever the others still publish', async () => {
+    const world = createWorld({ seed: 9, steps: 60 })
+    const [quick, slow] = await startAll(world, 2, (i) => [100, 400][i]!)
+    await world.network.clock.runUntil(() => quick!.finished, LIMIT)
+    const { events, learner } = quick!
+    const [told, theta] = [events.length, learner.float32('theta').slice()]
+    await finish(world)
+    assert.ok(slow!.learner.step() === 60 && turnOf(slow!) > turnOf(quick!))
+    assert.deepEqual(learner.float32('theta'), theta)
+    assert.equal(events.length, told)
+  })
+
   test('a stop is clean at any time, and the same replica goes on from its checkpoint', async () => {
     const world = createWorld({ seed: 6, steps: 100 })
     await startAll(world, 4)

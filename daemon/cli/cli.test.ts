@@ -120,6 +120,7 @@ describe('mistakes on the command line', { concurrency: 4 }, () => {
     await assertMistake(['swarm', '--peers', '0'], /--peers.*'0'.*from 1 to 64/)
     await assertMistake(['swarm', '--peers', '2.5'], /--peers.*'2\.5'/)
     await assertMistake(['swarm', '--port', '70000'], /--port.*from 0 to 65535/)
+    await assertMistake(['swarm', '--attack', 'shout'], /--attack.*'shout' is none of sign-flip/)
     await assertMistake(['swarm', '--engine', 'cuda'], /--engine.*'cuda'.*native, wasm, js/)
     await assertMistake(['swarm', '--model', 'gpt-huge'], /--model must be gpt-nano.*not "gpt-huge"/)
     await assertMistake(['swarm', '--model', 'gpt-nano', '--data', 'digits'], /gpt-nano reads text/)

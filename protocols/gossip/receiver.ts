@@ -72,6 +72,7 @@ export class Receiver {
   /** Until when authors are not pulled from; at most {@link MAX_PEERS}. */
   readonly #failed = new Map<PeerName, number>()
   readonly #stopped = new AbortController()
+  #unsubscribe: (() => void) | undefined
   /** Bytes of fragments that came. */
   received = 0
 
@@ -84,19 +85,21 @@ export class Receiver {
     this.#random = swarm.random('gossip-holders')
   }
 
-  /** Subscribes. Returns how to stop: pulls under way are given up. */
-  start(): () => void {
-    const unsubscribe = this.#modules.swarm.subscribe(FRAGMENTS_TOPIC, {
+  start(): void {
+    this.#unsubscribe = this.#modules.swarm.subscribe(FRAGMENTS_TOPIC, {
       validate: (message) => this.#validate(message),
       handle: (message) => this.#handle(message),
     })
-    return () => {
-      unsubscribe()
-      this.#stopped.abort(new StarlingError('aborted', 'the receiver was stopped', {}))
-      this.#waiting.clear()
-      for (const turn of this.#inbox.turns()) {
-        this.#inbox.release(this.#inbox.take(turn).all)
-      }
+  }
+
+  /** Gives up pulls under way and what was not mixed. May be called twice. */
+  stop(): void {
+    this.#unsubscribe?.()
+    this.#unsubscribe = undefined
+    this.#stopped.abort(new StarlingError('aborted', 'the receiver was stopped', {}))
+    this.#waiting.clear()
+    for (const turn of this.#inbox.turns()) {
+      this.#inbox.release(this.#inbox.take(turn).all)
     }
   }
 

@@ -116,6 +116,8 @@ class Gossip implements Strategy {
         await this.#turn(signal)
         await this.#evaluation.look(this.#progress.round, 'if-due', signal)
       }
+      // From here on the parameters are what others fetch as the result: nothing is mixed into them any more.
+      this.#receiver.stop()
       await this.#mixing
       this.#check()
       if (!signal.aborted) {
@@ -144,7 +146,8 @@ class Gossip implements Strategy {
     const giving = giveReplicas(this.#modules, replicaTasks, () => this.#progress)
     stops.push(() => giving.stop())
     stops.push(() => this.#publisher.stop())
-    stops.push(this.#receiver.start())
+    this.#receiver.start()
+    stops.push(() => this.#receiver.stop())
 
     await lookAround(swarm, signal)
     const fresh = !this.#progress.ready

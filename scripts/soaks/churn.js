@@ -3,7 +3,7 @@
  * Peers that come and go without end, by the rule of PCCL's stress test: every half to two seconds one of ten processes is started (60 %) or killed with
  * -9 (40 %). Those that come back go on in their own folders. At the end nobody is touched any more, and everyone alive must go on training; sums up stalls,
  * memory, loss and how the last state was loaded. Exits with 1 when a process ended by itself, when one that trains stood still for longer than `--stall`
- * seconds, or when nothing was learned.
+ * seconds, when nothing was learned, or when somebody never exchanged anything.
  *
  *     npm run build && node scripts/soaks/churn.js [--minutes 15] [--peers 10] [--strategy gossip] [--seed 1] [--stall 60]
  *
@@ -148,13 +148,18 @@ const looks = (async () => {
   }
 })()
 try {
+  // The others need somebody to join.
+  await start(slots[0])
   const end = performance.now() + minutes * 60_000
   while (performance.now() < end) {
     const starts = random.uniform() < STARTS
     const eligible = slots.filter(({ state }) => state === (starts ? 'down' : 'up'))
     const slot = eligible[random.integer(Math.max(1, eligible.length))]
     // A start goes on in the background; the next one may be killed before it is there to help.
-    if (slot !== undefined) void (starts ? start(slot) : kill(slot))
+    // With nobody up to join, two that start at once would be two swarms that never hear of each other.
+    const apart =
+      starts && !slots.some(({ state }) => state === 'up') && slots.some(({ state }) => state === 'starting')
+    if (slot !== undefined && !apart) void (starts ? start(slot) : kill(slot))
     await sleep(PAUSE.least + random.integer(PAUSE.most - PAUSE.least))
   }
   while (slots.some(({ state }) => state === 'starting')) await sleep(200)
@@ -190,7 +195,9 @@ try {
   }
   console.log(JSON.stringify(summary, null, 2))
   const learned = losses.length > 0 && losses.every((loss) => loss < UNTRAINED - 1)
-  failed = totals.diedAlone.length > 0 || standing.length > 0 || longest > stall || !learned
+  // Who never exchanged anything has stayed at turn 0.
+  const together = alive.filter(({ seen }) => seen.round > 0).length
+  failed = totals.diedAlone.length > 0 || standing.length > 0 || longest > stall || !learned || together < alive.length
 } finally {
   looking = false
   await looks
