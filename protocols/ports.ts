@@ -92,7 +92,7 @@ export interface Transport {
   /** Signed news to the whole run, at most 64 KiB. `topic` is a short name; the transport adds network and run. Resolves to the number of peers it was handed to. */
   publish(topic: string, data: Uint8Array, signal?: AbortSignal): Promise<number>
   subscribe(topic: string, handler: TopicHandler): () => void
-  /** Asks one peer one question. Throws StarlingError: 'peer-unreachable', 'ask-timeout', 'answer-too-large', 'aborted', or the answerer's own code. */
+  /** Asks one peer one question, and connects with it for that where it is not connected and can be found. Throws StarlingError: 'peer-unreachable', 'ask-timeout', 'answer-too-large', 'aborted', or the answerer's own code. */
   ask(peer: PeerName, method: string, question: Uint8Array, options?: AskOptions): Promise<Uint8Array>
   /** Answers questions of that method, each at most 64 KiB; returns how to stop that. */
   answer(method: string, answerer: Answerer): () => void

@@ -6,8 +6,13 @@ import { MAX_ADDRESS_LENGTH, MAX_ADDRESSES } from './hello.ts'
 
 /** Peers remembered; the one with the most failed dials is forgotten for a new one. */
 const MAX_KNOWN = 512
-/** Failed dials in a row after which a peer is forgotten. */
+/** Failed dials in a row after which a peer that never was of our run, as far as we know, is forgotten. */
 const FORGET_FAILURES = 8
+/**
+ * The same for one that was: dialled at the longest pause, for hours. It may be cut off with half of the swarm, and both halves find each other only
+ * through addresses that they have kept.
+ */
+const FORGET_MET_FAILURES = 200
 /** Of two peers that learn of each other at once, the one with the greater name gives the other this long to dial, milliseconds. */
 const COURTESY = 1_500
 /** A new address of a peer that was not found is tried after this, milliseconds. */
@@ -19,6 +24,8 @@ export interface Known {
   /** Failed dials in a row. */
   failures: number
   nextDial: number
+  /** It introduced itself as a peer of our run once. */
+  met: boolean
 }
 
 export interface AddressBookParts {
@@ -41,13 +48,13 @@ export class AddressBook {
   /** Takes down addresses of a peer; true when the peer was not known before. Those that are none, or another peer's, are left out. */
   learn(peer: PeerName, addresses: readonly string[]): boolean {
     if (peer === this.#parts.self) return false
-    const usable = addresses.slice(0, MAX_ADDRESSES).flatMap((text) => this.#usable(peer, text))
+    const usable = this.usable(peer, addresses)
     if (usable.length === 0) return false
     const before = this.#known.get(peer)
     if (before === undefined && this.#known.size >= MAX_KNOWN && !this.#makeRoom()) return false
     const now = this.#parts.now()
     const courtesy = this.#parts.self < peer ? 0 : COURTESY
-    const known = before ?? { addresses: new Map(), failures: 0, nextDial: now + courtesy }
+    const known = before ?? { addresses: new Map(), failures: 0, nextDial: now + courtesy, met: false }
     this.#known.set(peer, known)
     for (const address of usable) {
       if (known.addresses.has(address.toString())) continue
@@ -76,11 +83,29 @@ export class AddressBook {
     return due.sort(([, a], [, b]) => a.failures - b.failures || a.nextDial - b.nextDial)
   }
 
-  /** Notes a dial in vain; a peer that was never there for long is forgotten. */
+  /** Notes that a peer has introduced itself. */
+  meet(peer: PeerName): void {
+    const known = this.#known.get(peer)
+    if (known === undefined) return
+    known.failures = 0
+    known.met = true
+  }
+
+  /** Peers that pass the test, whenever they were dialled last. */
+  peers(wanted: (peer: PeerName) => boolean): [PeerName, Known][] {
+    return [...this.#known].filter(([peer]) => wanted(peer))
+  }
+
+  /** Notes a dial in vain; a peer that was not there for long is forgotten. */
   failed(peer: PeerName, known: Known, nextDial: number): void {
     known.failures++
     known.nextDial = Math.max(known.nextDial, nextDial)
-    if (known.failures >= FORGET_FAILURES) this.#known.delete(peer)
+    if (known.failures >= (known.met ? FORGET_MET_FAILURES : FORGET_FAILURES)) this.#known.delete(peer)
+  }
+
+  /** Those of the addresses that can be dialled and end at this peer, at most MAX_ADDRESSES. */
+  usable(peer: PeerName, addresses: readonly string[]): Multiaddr[] {
+    return addresses.slice(0, MAX_ADDRESSES).flatMap((text) => this.#usable(peer, text))
   }
 
   #usable(peer: PeerName, text: string): Multiaddr[] {

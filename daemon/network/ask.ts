@@ -42,6 +42,8 @@ export interface AskParts {
   /** Resolves to whether a peer is of our run; others may ask nothing but `introduction`. */
   introduced(peer: PeerName): Promise<boolean>
   introduction: string
+  /** Connects with a peer that is to be asked. Rejects with 'peer-unreachable'. */
+  reach(peer: PeerName): Promise<void>
 }
 
 interface Served {
@@ -55,6 +57,8 @@ export class AskService {
   readonly #answerers = new Map<string, Answerer>()
   /** At most two lanes for each connected peer; dropped on disconnect. */
   readonly #lanes = new Map<string, AskLane>()
+  /** When a connected peer asked or was asked the last time; dropped on disconnect. */
+  readonly #used = new Map<PeerName, number>()
   /** One entry for each peer with a stream or a question; dropped with its last. */
   readonly #served = new Map<PeerName, Served>()
   readonly #perPeer: RateLimit
@@ -109,18 +113,31 @@ export class AskService {
       })
     }
     if (options.signal?.aborted) throw aborted(options.signal)
+    let timeout = options.timeout ?? DEFAULT_TIMEOUT
+    if (!this.#closed && method !== this.#parts.introduction && this.#connection(peer) === undefined) {
+      const started = this.#parts.clock.now()
+      await this.#reach(peer, method, timeout, options.signal)
+      timeout = Math.max(1, timeout - (this.#parts.clock.now() - started))
+    }
     const lane = this.#lane(peer, maxAnswer > LANES.control.maxAnswer ? 'bulk' : 'control')
+    if (method !== this.#parts.introduction) this.#used.set(peer, this.#parts.clock.now())
     return lane.ask({
       method,
       question,
       maxAnswer,
-      timeout: options.timeout ?? DEFAULT_TIMEOUT,
+      timeout,
       signal: options.signal,
     })
   }
 
+  /** When a peer asked this one or was asked by it the last time, if ever since it is connected. */
+  usedAt(peer: PeerName): number | undefined {
+    return this.#used.get(peer)
+  }
+
   /** Drops everything kept for a peer that has no connection any more. */
   forget(peer: PeerName): void {
+    this.#used.delete(peer)
     for (const name of ['control', 'bulk'] as const) {
       const key = `${name} ${peer}`
       this.#lanes.get(key)?.close()
@@ -134,6 +151,27 @@ export class AskService {
     let sum = 0
     for (const { servers } of this.#served.values()) for (const server of servers) sum += server.buffered
     return sum
+  }
+
+  /** Waits for a connection, as long as the asker would wait for its answer. */
+  #reach(peer: PeerName, method: string, timeout: number, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settle = (): void => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', onAbort)
+      }
+      const onAbort = (): void => {
+        settle()
+        reject(aborted(signal as AbortSignal))
+      }
+      const timer = setTimeout(() => {
+        settle()
+        const text = `no connection for ${method} within ${timeout} ms`
+        reject(new StarlingError('ask-timeout', text, { method, milliseconds: timeout }))
+      }, timeout)
+      signal?.addEventListener('abort', onAbort, { once: true })
+      this.#parts.reach(peer).then(resolve, reject).finally(settle)
+    })
   }
 
   #lane(peer: PeerName, name: LaneName): AskLane {
@@ -223,6 +261,8 @@ export class AskService {
     if (!this.#total.allow('', 1, now) || this.#running >= MAX_RUNNING || served.running >= MAX_RUNNING_PER_PEER) {
       throw new StarlingError('peer-busy', 'this peer answers as many questions as it can')
     }
+    // Introductions say nothing of whether a connection is needed.
+    if (method !== introduction && this.#connection(peer) !== undefined) this.#used.set(peer, now)
     const answerer = this.#answerers.get(method)
     if (answerer === undefined) throw new StarlingError('unknown-method', `this peer does not answer ${method}`)
     this.#running++

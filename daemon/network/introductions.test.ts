@@ -101,6 +101,7 @@ test('many introductions at once put no listener each on the signal that all sha
     rates: undefined,
     introduced: async () => false,
     introduction: HELLO,
+    reach: async () => {},
   })
   const closing = new AbortController()
   const { made, calls, connected } = introductions((...question) => ask.ask(...question), closing.signal)

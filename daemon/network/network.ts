@@ -18,7 +18,8 @@ import { createHost, type Host } from './host.ts'
 import { peerNameOf, verifySignature } from './identity.ts'
 import { Introductions } from './introductions.ts'
 import { Ledger } from './ledger.ts'
-import { PeerManager } from './peers.ts'
+import { DEFAULT_EXPLORE, PeerManager } from './peers.ts'
+import { Reach } from './reach.ts'
 import type { Ban, Network, NetworkCounters, NetworkEvent, NetworkLog, NetworkOptions, RejectReason } from './types.ts'
 
 /** A swarm up to this size is fully connected. */
@@ -29,6 +30,10 @@ const DEFAULT_HEARTBEAT = 1_000
 const DEFAULT_PING = 10_000
 /** Closing politely must not hold up the daemon's end, milliseconds. */
 const STOP_TIMEOUT = 3_000
+
+/** Those of the addresses that others take. */
+const sayable = (all: readonly string[]): string[] =>
+  all.filter((one) => one.length <= MAX_ADDRESS_LENGTH).slice(0, MAX_ADDRESSES)
 
 const SILENT: NetworkLog = { debug: () => {}, info: () => {}, warn: () => {} }
 
@@ -66,6 +71,7 @@ export class Libp2pNetwork implements Network {
   #gossip!: Gossip
   #introductions!: Introductions
   #peers!: PeerManager
+  #reach!: Reach
   #started = false
   #stopping: Promise<void> | undefined
 
@@ -114,6 +120,7 @@ export class Libp2pNetwork implements Network {
       rates: this.#options.rates,
       introduced,
       introduction: HELLO,
+      reach: (peer) => this.#reach.to(peer),
     })
     this.#gossip = new Gossip({ ...parts, router: this.host.services.pubsub, run, topics })
     this.#introductions = new Introductions({
@@ -140,11 +147,25 @@ export class Libp2pNetwork implements Network {
       random: this.random('peer-manager'),
       emit: (event) => this.#emit(event),
       gone: (peer) => this.asks.forget(peer),
+      usedAt: (peer) => this.asks.usedAt(peer),
       target: this.#options.targetPeers ?? DEFAULT_TARGET,
       max: maxPeers,
       heartbeat: this.#options.heartbeatMilliseconds ?? DEFAULT_HEARTBEAT,
+      explore: this.#options.exploreMilliseconds ?? DEFAULT_EXPLORE,
       dialPrivate: this.#options.dialPrivate,
       signal: this.#closing.signal,
+    })
+    this.#reach = new Reach({
+      self: this.self,
+      ask: this.asks,
+      introductions: this.#introductions,
+      clock: this.clock,
+      random: this.random('reach'),
+      addressesOf: (peer) => sayable(peer === this.self ? this.addresses() : this.#peers.addressesOf(peer)),
+      known: (peer) => this.#peers.known(peer),
+      isConnected: (peer) => this.#connections(peer).length > 0,
+      usable: (peer, addresses) => this.#peers.usable(peer, addresses),
+      dial: (peer, addresses) => this.#peers.connect(peer, addresses),
     })
     this.#peers.addBootstrap(this.#options.bootstrap ?? [])
   }
@@ -291,8 +312,6 @@ export class Libp2pNetwork implements Network {
   }
 
   #hello(): Hello {
-    const sayable = (all: string[]): string[] =>
-      all.filter((one) => one.length <= MAX_ADDRESS_LENGTH).slice(0, MAX_ADDRESSES)
     const known = (peer: PeerName): string[] => sayable(this.#peers.addressesOf(peer))
     const peers = this.connected().map((peer) => ({ peer, addresses: known(peer) }))
     return {

@@ -2,12 +2,13 @@
  * The peer manager: finds peers of the run, dials them, keeps enough of them and lets go of too many.
  *
  * Addresses come from the bootstrap list, from mDNS and from the hellos of peers. Bootstrap addresses are dialled for ever; others
- * are forgotten when nobody has answered there for a while. libp2p dials nobody by itself.
+ * are forgotten when nobody has answered there for a while. libp2p dials nobody by itself. Who has enough connections still looks at another known
+ * peer now and then: two halves of a swarm that was cut in two would not find each other again otherwise.
  */
 import type { Connection, Libp2p, PeerId } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
-import { type Clock, type PeerName, type Random, StarlingError } from '../../protocols/index.ts'
-import { AddressBook, type Known } from './address-book.ts'
+import { type Clock, type PeerName, type Random, StarlingError, surplus } from '../../protocols/index.ts'
+import { AddressBook } from './address-book.ts'
 import { isPrivateAddress, parseAddress, peerOf, withPeer } from './addresses.ts'
 import type { Counters } from './counters.ts'
 import type { Introductions } from './introductions.ts'
@@ -26,6 +27,8 @@ const MAX_PARALLEL_DIALS = 8
 /** Peers are asked for others they know this often, milliseconds; less and less often while that brings nothing. */
 const MIN_EXCHANGE = 1_000
 const MAX_EXCHANGE = 60_000
+/** Time from one look at a peer that is not connected to the next, with enough connections; milliseconds. */
+export const DEFAULT_EXPLORE = 60_000
 /** Bootstrap addresses at most. */
 const MAX_BOOTSTRAP = 64
 
@@ -49,9 +52,12 @@ export interface PeersParts {
   emit(event: NetworkEvent): void
   /** A peer has no connection any more. */
   gone(peer: PeerName): void
+  /** When a peer asked or was asked the last time. */
+  usedAt(peer: PeerName): number | undefined
   target: number
   max: number
   heartbeat: number
+  explore: number
   dialPrivate: boolean | undefined
   signal: AbortSignal
 }
@@ -67,10 +73,12 @@ export class PeerManager {
   #soon: NodeJS.Immediate | undefined
   #exchangeEvery = MIN_EXCHANGE
   #nextExchange = 0
+  #nextExplore: number
   #addresses = ''
 
   constructor(parts: PeersParts) {
     this.#parts = parts
+    this.#nextExplore = this.#afterExplore()
     this.#book = new AddressBook({
       self: parts.self,
       now: () => parts.clock.now(),
@@ -137,6 +145,25 @@ export class PeerManager {
     return [...new Set([...texts, ...this.#book.addressesOf(peer)])]
   }
 
+  /** Addresses in the book. */
+  known(peer: PeerName): Multiaddr[] {
+    return [...(this.#book.get(peer)?.addresses.values() ?? [])]
+  }
+
+  /** Those of the addresses that can be dialled. */
+  usable(peer: PeerName, addresses: readonly string[]): Multiaddr[] {
+    return this.#book.usable(peer, addresses)
+  }
+
+  /** Dials a peer once, whatever the number of connections. Resolves to whether it answered; never rejects. */
+  async connect(peer: PeerName, addresses: Multiaddr[]): Promise<boolean> {
+    if (this.#parts.ledger.isBanned(peer)) return false
+    if ((await this.#attempt(peer, addresses)) !== undefined) return true
+    const known = this.#book.get(peer)
+    if (known !== undefined) this.#book.failed(peer, known, this.#pause(known.failures + 1, MAX_BACK_OFF))
+    return false
+  }
+
   /** Dials an address now and waits until the peer has introduced itself. */
   async dial(text: string, signal?: AbortSignal): Promise<PeerName> {
     const { libp2p, counters, introductions } = this.#parts
@@ -184,8 +211,7 @@ export class PeerManager {
     const peer = event.detail.toString()
     void this.#parts.introductions.begin(peer).then((introduced) => {
       if (!introduced) return
-      const known = this.#book.get(peer)
-      if (known !== undefined) known.failures = 0
+      this.#book.meet(peer)
       this.#exchangeSoon()
       this.wake()
     })
@@ -198,6 +224,10 @@ export class PeerManager {
     const known = this.#book.get(peer)
     // Give it a moment: it may be restarting, or may have pruned us.
     if (known !== undefined) known.nextDial = Math.max(known.nextDial, this.#pause(1, MAX_BACK_OFF))
+    // A bootstrap peer that many go back to lets go of some; who has enough others leaves it alone for a while.
+    if (this.#parts.introductions.peers().length >= this.#parts.target) {
+      for (const entry of this.#bootstrap.values()) if (entry.peer === peer) entry.nextDial = this.#afterExplore()
+    }
     this.#exchangeSoon()
   }
 
@@ -216,17 +246,22 @@ export class PeerManager {
   #tick(): void {
     const now = this.#parts.clock.now()
     const connected = new Set(this.#parts.libp2p.getPeers().map(String))
-    this.#prune(connected)
+    this.#prune(connected, now)
     for (const [text, entry] of this.#bootstrap) {
       if (entry.nextDial > now || (entry.peer !== undefined && connected.has(entry.peer))) continue
       if (connected.size >= this.#parts.max) break
       this.#dialBootstrap(text, entry)
     }
     const room = this.#parts.target - connected.size - this.#dialling.size
-    const due = this.#book.due(
-      (peer) => !connected.has(peer) && !this.#dialling.has(peer) && !this.#parts.ledger.isBanned(peer),
-    )
-    for (const [peer, known] of due.slice(0, Math.max(0, room))) this.#dialKnown(peer, known)
+    const free = (peer: PeerName): boolean =>
+      !connected.has(peer) && !this.#dialling.has(peer) && !this.#parts.ledger.isBanned(peer)
+    for (const [peer] of this.#book.due(free).slice(0, Math.max(0, room))) this.#dialKnown(peer)
+    if (now >= this.#nextExplore) {
+      this.#nextExplore = this.#afterExplore()
+      const others = room > 0 || connected.size >= this.#parts.max ? [] : this.#book.peers(free)
+      const chosen = others[others.length > 0 ? this.#parts.random.integer(others.length) : 0]
+      if (chosen !== undefined) this.#dialKnown(chosen[0])
+    }
     if (now >= this.#nextExchange) this.#exchange(now)
   }
 
@@ -244,12 +279,14 @@ export class PeerManager {
     })
   }
 
-  #dialKnown(peer: PeerName, known: Known): void {
+  #dialKnown(peer: PeerName): void {
     if (this.#dialling.has(peer) || this.#dialling.size >= MAX_PARALLEL_DIALS) return
-    void this.#attempt(peer, [...known.addresses.values()]).then((answered) => {
-      if (answered !== undefined) return
-      this.#book.failed(peer, known, this.#pause(known.failures + 1, MAX_BACK_OFF))
-    })
+    void this.connect(peer, this.known(peer))
+  }
+
+  /** When to look at another peer next, with jitter. */
+  #afterExplore(): number {
+    return this.#parts.clock.now() + this.#parts.explore * (0.5 + this.#parts.random.uniform())
   }
 
   /** The moment after a pause that doubles with each failure, with jitter so that peers do not dial in step. */
@@ -292,15 +329,17 @@ export class PeerManager {
     this.#nextExchange = Math.min(this.#nextExchange, this.#parts.clock.now() + MIN_EXCHANGE)
   }
 
-  #prune(connected: Set<PeerName>): void {
-    const surplus = connected.size - this.#parts.max
-    if (surplus <= 0) return
+  #prune(connected: Set<PeerName>, now: number): void {
+    const { target, max, ledger, usedAt, log } = this.#parts
     const kept = new Set([...this.#bootstrap.values()].map((entry) => entry.peer))
-    const age = (peer: PeerName): number => Math.min(...this.#connections(peer).map((one) => one.timeline.open))
-    const worst = [...connected].filter((peer) => !kept.has(peer))
-    worst.sort((a, b) => this.#parts.ledger.points(b) - this.#parts.ledger.points(a) || age(b) - age(a))
-    for (const peer of worst.slice(0, surplus)) {
-      this.#parts.log.debug({ peer }, 'disconnected: more peers than wanted')
+    const list = [...connected].map((peer) => {
+      // Connections tell the time of day, questions that of the clock.
+      const age = Date.now() - Math.min(...this.#connections(peer).map((one) => one.timeline.open))
+      const openedAt = now - age
+      return { peer, openedAt, usedAt: usedAt(peer) ?? openedAt, points: ledger.points(peer), kept: kept.has(peer) }
+    })
+    for (const peer of surplus(list, { target, max }, now)) {
+      log.debug({ peer }, 'disconnected: more peers than wanted')
       void this.disconnect(peer)
     }
   }

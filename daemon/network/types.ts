@@ -43,9 +43,9 @@ export interface NetworkOptions {
   mdns?: boolean
   /** Default: open. */
   admission?: Admission
-  /** Connections the peer manager dials up to. Default 12: a swarm up to that size is fully connected. */
+  /** Connections the peer manager dials up to. Default 12: a swarm up to that size is fully connected; questions to others dial them. */
   targetPeers?: number
-  /** Connections above which the peer manager prunes. Default 48. */
+  /** Connections above which the peer manager prunes; half-way from the target to here it lets go of those not used for a minute. Default 48. */
   maxPeers?: number
   /** Dial addresses of this machine and of private networks when strangers name them. Default: only if this node listens on such an address. */
   dialPrivate?: boolean
@@ -55,6 +55,8 @@ export interface NetworkOptions {
   seed?: string
   /** How often the peer manager looks for something to do, milliseconds. Default 1,000. */
   heartbeatMilliseconds?: number
+  /** How often, in the mean, a peer with enough connections dials one more of those it knows, milliseconds. Default 60,000. */
+  exploreMilliseconds?: number
   /** How often libp2p checks that a connection is alive, milliseconds. Default 10,000. */
   pingMilliseconds?: number
   /** Questions a peer may ask per second, and all peers together. Default {@link DEFAULT_RATES}. */
