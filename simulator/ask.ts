@@ -7,7 +7,7 @@ import type { Link, Node } from './node.ts'
 const MAX_ANSWER = 64 * 1024
 
 /** Default of {@link AskOptions.timeout}, ms. */
-const ASK_TIMEOUT = 10_000
+export const ASK_TIMEOUT = 10_000
 
 /** What all links of a network share. */
 export interface Links {

@@ -1,10 +1,10 @@
 /**
  * A network in memory. Peers are joined to each other unless a link is cut, or with the gossip mesh to some of each other; gossip reaches
- * everyone in the same part of the network; questions need a connection. Latency, loss and order come from a seed, so a run can be repeated.
+ * everyone in the same part of the network; a question to a peer without a connection makes one. Latency, loss and order come from a seed, so a run can be repeated.
  */
 import { createHmac } from 'node:crypto'
 import { equalBytes, type PeerName, type Random, StarlingError, seededRandom } from '../protocols/index.ts'
-import { aborted, ask, type Links } from './ask.ts'
+import { ASK_TIMEOUT, aborted, ask, type Links } from './ask.ts'
 import { createVirtualClock } from './clock.ts'
 import { createGossip } from './gossip/index.ts'
 import { type Node, newNode } from './node.ts'
@@ -12,6 +12,9 @@ import type { MemoryNetwork, MemoryNetworkOptions, MemoryPeer } from './types.ts
 
 /** Longest gossip message and longest question, bytes: the same as in the daemon. */
 const MAX_NEWS = 64 * 1024
+
+/** One-way trips until a dialled connection can be used: three round trips for TCP, encryption and multiplexing. */
+const DIAL_TRIPS = 6
 
 /** A network without peers. */
 export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwork {
@@ -63,16 +66,22 @@ export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwor
     loss: options.loss ?? 0,
     ordered: options.ordered ?? false,
     notify,
+    broken: () => failBroken(),
   })
 
-  /** After links changed: fails what was under way on broken ones and tells everyone alive. */
-  const changed = (): void => {
-    gossip.changed()
+  /** Fails what is under way on connections that are there no more. */
+  const failBroken = (): void => {
     for (const link of [...links.under]) {
       if (!gossip.isConnected(link.from, link.to)) {
         link.fail(unreachable(link.to.name))
       }
     }
+  }
+
+  /** After links changed: fails what was under way on broken ones and tells everyone alive. */
+  const changed = (): void => {
+    gossip.changed()
+    failBroken()
     for (const node of nodes.values()) {
       notify(node)
     }
@@ -134,10 +143,23 @@ export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwor
             { method },
           )
         }
-        if (other === undefined || !gossip.isConnected(node, other)) {
+        if (other === undefined || !linked(node, other)) {
           throw unreachable(peer)
         }
-        return ask(links, node, other, method, question, asked)
+        let timeout = asked.timeout ?? ASK_TIMEOUT
+        if (!gossip.isConnected(node, other)) {
+          const trips = Array.from({ length: DIAL_TRIPS }, () => delay(0))
+          const dialled = trips.reduce((sum, trip) => sum + trip, 0)
+          await clock.sleep(dialled, asked.signal).catch(() => {
+            throw aborted()
+          })
+          if (!gossip.reach(node, other)) {
+            throw unreachable(peer)
+          }
+          timeout = Math.max(1, timeout - dialled)
+        }
+        gossip.asked(node, other)
+        return ask(links, node, other, method, question, { ...asked, timeout })
       },
       answer(method, answerer) {
         if (node.answerers.has(method)) {

@@ -16,7 +16,7 @@ export interface MemoryNetworkOptions {
   ordered?: boolean
   /**
    * How gossip travels. 'broadcast', the default: each message once to everyone, only payload counted. 'mesh', or some of its parameters:
-   * over gossipsub routers, hop by hop, and every peer connected to some others only, as in the daemon.
+   * over gossipsub routers, hop by hop, and every peer connected to some others only, as in the daemon; questions to the rest connect it with them.
    */
   gossip?: GossipModel
 }

@@ -68,6 +68,8 @@ export function createBroadcast(parts: GossipParts): Gossip {
     mesh: () => [],
     connected: (node) => [...nodes.values()].filter((other) => linked(node, other)),
     isConnected: linked,
+    reach: linked,
+    asked() {},
     counted: ({ body }) => ({ frame: body, acknowledgement: 0 }),
   }
 }

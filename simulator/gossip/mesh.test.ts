@@ -111,6 +111,41 @@ test('a partition stops news, and heals', async () => {
   assert.ok(heard.slice(20).every((entry) => texts(entry).includes('together')))
 })
 
+test('halves that have enough connections each find each other again without the first peer', async () => {
+  const { network, heard } = await settled(40)
+  const names = heard.map(({ peer }) => peer.self)
+  // The first peer, to which everyone goes back, stays cut off.
+  network.partition(names.slice(1, 20), names.slice(20))
+  await network.clock.advance(10_000)
+  const halfOf = (name: string): boolean => names.indexOf(name) < 20
+  const across = (): number =>
+    total(heard, (peer) => peer.connected().filter((other) => halfOf(other) !== halfOf(peer.self)).length)
+  assert.equal(across(), 0)
+  network.partition(names.slice(1))
+  await network.clock.advance(120_000)
+  assert.ok(across() > 20, String(across()))
+  await say(heard[1]!.peer, 'together')
+  await network.clock.advance(5_000)
+  assert.ok(heard.slice(1).every((entry) => entry === heard[1] || texts(entry).includes('together')))
+})
+
+test('connections that questions made are let go of when they are not used', async () => {
+  const { network, heard } = await settled(60)
+  const { peer } = heard[5]!
+  for (const other of heard) {
+    other.peer.answer('echo', (_, question) => question)
+  }
+  for (const { self } of heard.map((one) => one.peer)) {
+    if (self !== peer.self) {
+      await network.clock.run(peer.ask(self, 'echo', new Uint8Array(1)))
+    }
+  }
+  await network.clock.advance(2_000)
+  assert.ok(peer.connected().length <= 48, String(peer.connected().length))
+  await network.clock.advance(90_000)
+  assert.ok(peer.connected().length <= 32 && peer.connected().length >= 12, String(peer.connected().length))
+})
+
 test('the dead leave the mesh and come back into it', async () => {
   const { network, heard } = await settled(20)
   const dead = heard.slice(0, 8)
@@ -173,7 +208,7 @@ test('a rejected message goes no further and is held against who forwarded it', 
   assert.deepEqual(far.penalties, [{ peer: chain[0], reason: 'no' }])
 })
 
-test('peers have some connections only, and questions need one', async () => {
+test('peers have some connections only, and a question to another peer makes one', async () => {
   const { network, heard } = await settled(60)
   for (const { peer } of heard) {
     assert.ok(peer.connected().length >= 12 && peer.connected().length <= 48, String(peer.connected().length))
@@ -181,7 +216,8 @@ test('peers have some connections only, and questions need one', async () => {
   const { peer } = heard[0]!
   const stranger = network.peers.find((name) => name !== peer.self && !peer.connected().includes(name))!
   network.peer(stranger).answer('echo', (_, question) => question)
-  await assert.rejects(peer.ask(stranger, 'echo', new Uint8Array(1)), { code: 'peer-unreachable' })
+  assert.equal((await network.clock.run(peer.ask(stranger, 'echo', new Uint8Array(1)))).length, 1)
+  assert.ok(peer.connected().includes(stranger))
   const friend = peer.connected()[0]!
   network.peer(friend).answer('echo', (_, question) => question)
   assert.equal((await network.clock.run(peer.ask(friend, 'echo', new Uint8Array(5)))).length, 5)

@@ -1,5 +1,5 @@
 /** Gossip as it is: peers with a bounded number of connections, a gossipsub router in each, and every byte counted. */
-import { seededRandom, shuffled } from '../../protocols/index.ts'
+import { seededRandom, shuffled, surplus } from '../../protocols/index.ts'
 import { arrived } from '../ask.ts'
 import type { Node } from '../node.ts'
 import { askCost, frameBytes, type GossipFrame, streamCost } from './frames.ts'
@@ -10,6 +10,9 @@ import { type Gossip, type GossipParts, validated } from './types.ts'
 /** A connection. Frames arrive in the order in which they were sent, as in a stream. */
 interface Connection {
   open: boolean
+  openedAt: number
+  /** When a question went over it the last time. */
+  usedAt: number
   /** When the latest frame to each end arrives. */
   arrival: Map<Node, number>
 }
@@ -61,6 +64,9 @@ export function createMesh(parts: GossipParts, parameters: GossipParameters): Go
 
   const start = (node: Node): Station => {
     const random = seededRandom(parts.seed, 'gossip', node.name, node.life)
+    const explorer = seededRandom(parts.seed, 'explore', node.name, node.life)
+    const afterExplore = (): number => clock.now() + parameters.explore * (0.5 + explorer.uniform())
+    let nextExplore = afterExplore()
     const connections = new Map<Node, Connection>()
     const router = new Router({
       parameters,
@@ -75,10 +81,26 @@ export function createMesh(parts: GossipParts, parameters: GossipParameters): Go
       },
       validate: ({ topic, from, data }, forwarder) => validated(node, { topic, from, data: data.slice() }, forwarder),
     })
+    /** Looks at one more peer now and then, so that halves that were cut apart find each other again. */
+    const explore = (): void => {
+      if (clock.now() < nextExplore) {
+        return
+      }
+      nextExplore = afterExplore()
+      const { size } = connections
+      if (size >= parameters.connections && size < parameters.maxConnections) {
+        const [other] = shuffled([...stations.values()], explorer).filter((one) => free(station, one))
+        if (other !== undefined) {
+          connect(station, other)
+        }
+      }
+    }
     const beat = (): false => {
       if (!node.frozen) {
         greet(station)
         dial(station)
+        explore()
+        prune(station)
         router.heartbeat()
       }
       cancel = clock.schedule(parameters.heartbeat, beat)
@@ -124,8 +146,24 @@ export function createMesh(parts: GossipParts, parameters: GossipParameters): Go
     }
   }
 
+  /** Lets go of connections as the daemon does. */
+  const prune = (station: Station): void => {
+    const connected = [...station.connections].map(([{ name }, { openedAt, usedAt }]) => {
+      return { peer: name, openedAt, usedAt, points: 0, kept: false }
+    })
+    const bounds = { target: parameters.connections, max: parameters.maxConnections }
+    for (const name of surplus(connected, bounds, clock.now())) {
+      const other = parts.nodes.get(name) as Node
+      close(station, stations.get(other) as Station)
+      parts.notify(station.node)
+      parts.notify(other)
+      parts.broken()
+    }
+  }
+
   const connect = (dialler: Station, other: Station): void => {
-    const connection: Connection = { open: true, arrival: new Map() }
+    const now = clock.now()
+    const connection: Connection = { open: true, openedAt: now, usedAt: now, arrival: new Map() }
     dialler.connections.set(other.node, connection)
     other.connections.set(dialler.node, connection)
     dialler.router.connected(other.node.name, true)
@@ -166,6 +204,22 @@ export function createMesh(parts: GossipParts, parameters: GossipParameters): Go
     mesh: (node, topic) => stations.get(node)?.router.mesh(topic) ?? [],
     connected: (node) => [...(stations.get(node)?.connections.keys() ?? [])],
     isConnected: (a, b) => stations.get(a)?.connections.has(b) === true,
+    reach(from, to) {
+      const [station, other] = [stations.get(from), stations.get(to)]
+      if (station === undefined || other === undefined || !linked(from, to)) {
+        return false
+      }
+      if (!station.connections.has(to)) {
+        connect(station, other)
+      }
+      return true
+    },
+    asked(from, to) {
+      const connection = stations.get(from)?.connections.get(to)
+      if (connection !== undefined) {
+        connection.usedAt = clock.now()
+      }
+    },
     counted: ({ text, body }) => askCost(text, body),
   }
 }

@@ -9,8 +9,10 @@ export interface GossipParameters {
    * meshes look like depends on it; this value gives sixteen peers the degree that sixteen real ones have (scripts/bench/gossip-mesh.js).
    */
   dials: number
-  /** Connections above which a peer accepts no more. */
+  /** Connections above which a peer lets go of some, and dials no more by itself. */
   maxConnections: number
+  /** With enough connections a peer still dials another one about as often, ms. */
+  explore: number
   /** Peers of a topic's mesh: as many as wanted, fewest, most, and how many of them this peer must have dialled. */
   degree: number
   degreeLow: number
@@ -45,6 +47,7 @@ export const GOSSIP_DEFAULTS: GossipParameters = {
   connections: 12,
   dials: 4,
   maxConnections: 48,
+  explore: 60_000,
   degree: 6,
   degreeLow: 4,
   degreeHigh: 12,

@@ -23,6 +23,8 @@ export interface GossipParts {
   ordered: boolean
   /** Tells a peer that its connections changed. */
   notify(node: Node): void
+  /** Fails the questions under way on connections that are there no more. */
+  broken(): void
 }
 
 /** One way of carrying gossip. */
@@ -38,6 +40,10 @@ export interface Gossip {
   /** Peers with a connection to this one. */
   connected(node: Node): readonly Node[]
   isConnected(a: Node, b: Node): boolean
+  /** Connects a peer with another one that it wants to ask; false where no link is. */
+  reach(from: Node, to: Node): boolean
+  /** Notes that a question goes from one peer to the other. */
+  asked(from: Node, to: Node): void
   /** Bytes that count of a question or an answer: of its method or error code, and of its body. */
   counted(message: { text: number; body: number }): Cost
 }
