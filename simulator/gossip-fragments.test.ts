@@ -165,6 +165,32 @@ describe('a swarm that gossips fragments', () => {
     assert.equal(events.length, told)
   })
 
+  test('a peer whose machine slept through many turns fetches a replica', async () => {
+    const world = createWorld({ seed: 10, size: 256, steps: 600, evaluateEvery: 600 })
+    const processes = await startAll(world, 4)
+    const { clock } = world.network
+    await clock.advance(10_000)
+    const sleeper = processes[3]!
+    // Its training hangs, as at a suspended machine, and nobody hears of it.
+    const train = sleeper.learner.train.bind(sleeper.learner)
+    let slept = false
+    Object.defineProperty(sleeper.learner, 'train', {
+      value: async (...args: Parameters<typeof train>) => {
+        if (!slept) {
+          slept = true
+          await clock.sleep(90_000)
+        }
+        return train(...args)
+      },
+    })
+    await clock.advance(110_000)
+    const joined = eventsOf(sleeper, 'joined')
+    assert.equal(joined.length, 2)
+    assert.ok(joined[1]!.donor !== undefined && joined[1]!.step > 300)
+    assert.ok(Math.abs(turnOf(sleeper) - turnOf(processes[0]!)) <= 3)
+    await finish(world)
+  })
+
   test('a stop is clean at any time, and the same replica goes on from its checkpoint', async () => {
     const world = createWorld({ seed: 6, steps: 100 })
     await startAll(world, 4)
