@@ -14,7 +14,7 @@ const SEEDED = { innerSteps: 10, coordinates: 64, blocks: 1 } as const
  * Defaults that depend on the variant, both measured (docs/spsa.md): a projected gradient is 0.02 to 20 and a coordinate of a drift 1e-4 to 0.2, whatever
  * the model. A finer quantum makes larger sums, which then leave 32 bits sooner.
  */
-const LEARNING_RATE = { spsa: 3e-4, seeded: 1e-2 } as const
+const LEARNING_RATE = { spsa: 5e-4, seeded: 1e-2 } as const
 const DEFAULT_QUANTUM = { spsa: 2 ** -10, seeded: 2 ** -14 } as const
 
 /** Least and largest quantum: the byte then spans 2^-24 to 3.8e6, more than any loss in single precision can give. */
@@ -34,7 +34,7 @@ export const spsaOptionsSchema = z
     variant: z.enum(['spsa', 'seeded']).default('spsa'),
     directions: z.enum(DIRECTIONS).default('sign'),
     scaling: z.enum(SCALINGS).default('sum'),
-    /** Step along a direction per unit of projected gradient (spsa), or share of the rebuilt drift that is taken (seeded). Default 3e-4 or 1e-2. */
+    /** Step along a direction per unit of projected gradient (spsa), or share of the rebuilt drift that is taken (seeded). Default 5e-4 or 1e-2. */
     learningRate: z.number().positive().max(10).optional(),
     /** Length of the step to both sides of the two-point estimate, per parameter. */
     epsilon: z.number().min(1e-8).max(1).default(1e-3),
