@@ -7,7 +7,7 @@
  * Prints a JSON object per arm as it ends, and one with the means over the seeds and what was claimed of them at the end.
  * Arms of one seed differ in nothing else: the same batches and the same directions, where the kind is the same.
  *
- *   node scripts/experiments/spsa-machines.js [--rounds 400] [--seeds 3] [--only machines,codes,directions,seeded,rates,epsilon]
+ *   node scripts/experiments/spsa-machines.js [--rounds 400] [--seeds 3] [--only machines,decay,codes,directions,seeded,rates,epsilon]
  *     [--engine native] [--plot docs/spsa-machines.svg] [--results FILE]
  *
  * --results names what an earlier call printed with the same options: what is in it is not played again. With --seeds 0 nothing is, and the means are of that.
@@ -43,6 +43,13 @@ if (parts.includes('machines')) {
   for (const machines of [2, 4, 8]) arms[`sqrt, ${machines}`] = { machines, scaling: 'sqrt' }
   arms['mean, 4'] = { scaling: 'mean' }
 } else arms['sum, 4'] = {}
+if (parts.includes('decay')) {
+  // The product's schedule: the rate falls to a tenth.
+  for (const machines of [4, 8])
+    for (const scaling of ['sum', 'sqrt'])
+      arms[`decay: ${scaling}, ${machines}`] = { machines, scaling, finalRate: 0.1 }
+  arms['decay: float32'] = { code: 'float32', finalRate: 0.1 }
+}
 if (parts.includes('codes')) {
   arms.float32 = { code: 'float32' }
   arms.reference = { code: 'reference' }
@@ -137,6 +144,12 @@ if (parts.includes('machines')) {
   claims.sumOverSqrt = Object.fromEntries(
     [2, 4, 8].map((n) => [n, { half: ratio(`sum, ${n}`, `sqrt, ${n}`, HALF), end: ratio(`sum, ${n}`, `sqrt, ${n}`) }]),
   )
+}
+if (parts.includes('decay')) {
+  claims.sumOverSqrtWithDecay = Object.fromEntries(
+    [4, 8].map((n) => [n, ratio(`decay: sum, ${n}`, `decay: sqrt, ${n}`)]),
+  )
+  claims.byteOverFloat32WithDecay = ratio('decay: sum, 4', 'decay: float32')
 }
 if (parts.includes('codes')) {
   claims.byteOverFloat32 = ratio('sum, 4', 'float32')
