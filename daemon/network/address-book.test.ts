@@ -67,3 +67,28 @@ test('the dead are forgotten, and only they make room', () => {
   for (let at = 0; at < 8; at++) known.failed(OTHER, dead, 0)
   assert.equal(known.get(OTHER), undefined)
 })
+
+test('a peer that was of our run is dialled for hours after it vanished, a hearsay is soon forgotten', () => {
+  const { book: open } = book()
+  open.learn(PEER, ['/ip4/127.0.0.1/tcp/1'])
+  open.learn(OTHER, ['/ip4/127.0.0.1/tcp/2'])
+  open.meet(PEER)
+  for (let failure = 0; failure < 100; failure++) {
+    for (const peer of [PEER, OTHER]) {
+      const known = open.get(peer)
+      if (known !== undefined) open.failed(peer, known, 0)
+    }
+  }
+  assert.ok(open.get(PEER) !== undefined)
+  assert.equal(open.get(OTHER), undefined)
+  // It answers at last, and vanishes for good.
+  open.meet(PEER)
+  for (
+    let known = open.get(PEER), failure = 0;
+    known !== undefined && failure < 1_000;
+    known = open.get(PEER), failure++
+  ) {
+    open.failed(PEER, known, 0)
+  }
+  assert.equal(open.get(PEER), undefined)
+})
