@@ -330,12 +330,16 @@ export class PeerManager {
   }
 
   #prune(connected: Set<PeerName>, now: number): void {
-    const { target, max, ledger, usedAt, log } = this.#parts
+    const { libp2p, target, max, ledger, usedAt, log } = this.#parts
     const kept = new Set([...this.#bootstrap.values()].map((entry) => entry.peer))
+    // Connections tell the time of day, questions that of the clock.
+    const ages = new Map<PeerName, number>()
+    for (const { remotePeer, timeline } of libp2p.getConnections()) {
+      const peer = remotePeer.toString()
+      ages.set(peer, Math.max(ages.get(peer) ?? 0, Date.now() - timeline.open))
+    }
     const list = [...connected].map((peer) => {
-      // Connections tell the time of day, questions that of the clock.
-      const age = Date.now() - Math.min(...this.#connections(peer).map((one) => one.timeline.open))
-      const openedAt = now - age
+      const openedAt = now - (ages.get(peer) ?? 0)
       return { peer, openedAt, usedAt: usedAt(peer) ?? openedAt, points: ledger.points(peer), kept: kept.has(peer) }
     })
     for (const peer of surplus(list, { target, max }, now)) {

@@ -5,26 +5,52 @@ import { codeOf, startNode, type TestNode, until } from './testing.ts'
 
 const EMPTY = new Uint8Array(0)
 
-/** Nodes that know the first one's address and have few connections each; resolves when nobody wants more. */
-async function startSparse(t: Parameters<typeof startNode>[0], count: number, target: number): Promise<TestNode[]> {
-  const options = { targetPeers: target, maxPeers: 2 * count }
+/** Nodes that know the first one's address and want no other connection; resolves when each has that one. */
+async function startStar(t: Parameters<typeof startNode>[0], count: number): Promise<TestNode[]> {
+  const options = { targetPeers: 1, maxPeers: 2 * count }
   const first = await startNode(t, options)
-  const rest = Array.from({ length: count - 1 }, () => startNode(t, { ...options, bootstrap: first.addresses() }))
-  const nodes = [first, ...(await Promise.all(rest))]
-  await until(() => nodes.every((node) => node.connected().length >= target), 'everybody to have enough connections')
+  const nodes = [first]
+  while (nodes.length < count) {
+    const node = await startNode(t, { ...options, bootstrap: first.addresses() })
+    await until(() => node.connected().length >= 1, 'the first connection')
+    nodes.push(node)
+  }
   return nodes
 }
 
+/** Asks again where there is no connection in time: on a busy machine a handshake of real nodes may take longer than a dial waits. */
+async function askPatiently(node: TestNode, peer: string, method: string): Promise<Uint8Array> {
+  let answer: Uint8Array | undefined
+  let asking = false
+  await until(() => {
+    if (answer === undefined && !asking) {
+      asking = true
+      void node
+        .ask(peer, method, EMPTY)
+        .then(
+          (said) => {
+            answer = said
+          },
+          (error) => assert.ok(['peer-unreachable', 'ask-timeout'].includes(error.code), error),
+        )
+        .finally(() => {
+          asking = false
+        })
+    }
+    return answer !== undefined
+  }, `an answer of ${peer}`)
+  return answer as unknown as Uint8Array
+}
+
 test('in a swarm where few are connected with each other, everyone can ask everyone', async (t) => {
-  const nodes = await startSparse(t, 20, 4)
+  const nodes = await startStar(t, 20)
   for (const node of nodes) node.answer('name', () => new TextEncoder().encode(node.self))
   const apart = nodes.filter((node) => node.connected().length < nodes.length - 1)
   assert.ok(apart.length > 10, 'hardly anybody is connected with all')
   for (const node of nodes) {
     for (const other of nodes) {
       if (other === node) continue
-      const answer = await node.ask(other.self, 'name', EMPTY, { timeout: 60_000 })
-      assert.equal(new TextDecoder().decode(answer), other.self)
+      assert.equal(new TextDecoder().decode(await askPatiently(node, other.self, 'name')), other.self)
     }
   }
 })
@@ -45,7 +71,7 @@ test('the address of a peer that nobody told of is asked for', async (t) => {
 })
 
 test('who cannot be found is unreachable, in time, and is not dialled for every question', async (t) => {
-  const [a, b] = await startSparse(t, 2, 1)
+  const [a, b] = await startStar(t, 2)
   assert.ok(a && b)
   const gone = b.self
   await b.stop()
