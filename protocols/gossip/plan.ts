@@ -1,7 +1,7 @@
 /** Into what fragments a model is cut, and which of them has its turn. The same at every peer: a function of the run and the size of the model. */
 import { codecs } from '../codecs/index.ts'
 import { FRAGMENT_ALIGNMENT, fragmentOf } from '../mixing/index.ts'
-import { seededRandom, shuffled } from '../random.ts'
+import { seededRandom } from '../random.ts'
 import { type GossipOptions, MAX_FRAGMENTS } from './options.ts'
 
 /** Longest gossip message, bytes, as the transport allows it, and what the fields beside the fragment take of it at most. */
@@ -50,34 +50,33 @@ export function fragmentPlan(size: number, options: Pick<GossipOptions, 'fragmen
 
 /**
  * Which fragment has its turn. Each cycle goes through all of them in an order of its own, drawn from the run's name: in a fixed order a peer that
- * is half as quick, and so takes every other turn, would publish the same half of its model for ever.
+ * is half as quick, and so takes every other turn, would publish the same half of its model for ever. The order is position -> (step · position + first)
+ * mod count, found without going through it: anybody may claim any turn.
  */
 export class FragmentOrder {
   readonly #run: string
   readonly #fragments: readonly Fragment[]
-  /** Order of the cycles asked for lately; at most {@link FragmentOrder.KEPT}. */
-  readonly #orders = new Map<number, readonly Fragment[]>()
-  static readonly KEPT = 4
 
   constructor(run: string, { fragments }: FragmentPlan) {
     this.#run = run
     this.#fragments = fragments
   }
 
-  /** The fragment of turn 1, 2, ... */
+  /** The fragment of turn 0, 1, 2, ... */
   at(turn: number): Fragment {
     const count = this.#fragments.length
-    const cycle = Math.floor(turn / count)
-    let order = this.#orders.get(cycle)
-    if (order === undefined) {
-      order = shuffled(this.#fragments, seededRandom(this.#run, 'fragments', cycle))
-      this.#orders.set(cycle, order)
-      if (this.#orders.size > FragmentOrder.KEPT) {
-        this.#orders.delete(this.#orders.keys().next().value as number)
-      }
+    const random = seededRandom(this.#run, 'fragments', Math.floor(turn / count))
+    const first = random.integer(count)
+    let step = 1 + random.integer(count)
+    while (commonDivisor(step, count) > 1) {
+      step = 1 + random.integer(count)
     }
-    return order[turn % count]!
+    return this.#fragments[(step * (turn % count) + first) % count]!
   }
+}
+
+function commonDivisor(a: number, b: number): number {
+  return b === 0 ? a : commonDivisor(b, a % b)
 }
 
 function lengthOf(size: number, count: number): number {

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Peers that come and go without end, by the rule of PCCL's stress test: every half to two seconds one of ten processes is started (60 %) or killed with
- * -9 (40 %). Those that come back go on in their own folders. At the end nobody is touched any more, and everyone alive must go on training; sums up stalls,
+ * -9 (40 %), but never the last one alive. Those that come back go on in their own folders. At the end nobody is touched any more, and everyone alive must go on training; sums up stalls,
  * memory, loss and how the last state was loaded. Exits with 1 when a process ended by itself, when one that trains stood still for longer than `--stall`
  * seconds, when nothing was learned, or when somebody never exchanged anything.
  *
@@ -12,7 +12,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { buildRun } from '../../dist/daemon/run/index.js'
-import { seededRandom } from '../../dist/protocols/index.js'
+import { formatLink, parseLink, seededRandom, shuffled } from '../../dist/protocols/index.js'
 import { createStage } from '../../dist/tests/support/peers.js'
 
 const { values } = parseArgs({
@@ -29,6 +29,9 @@ const [minutes, count, seed, stall] = [values.minutes, values.peers, values.seed
 /** Share of the events that start a process, and the pause between two of them, ms. */
 const STARTS = 0.6
 const PAUSE = { least: 500, most: 2_000 }
+
+/** Addresses in the link of a newcomer. */
+const HELPERS = 4
 
 /** Time between two looks at everyone, and in peace at the end, ms. */
 const LOOK = 2_000
@@ -67,10 +70,21 @@ const answered = (promise) => Promise.race([promise, sleep(ANSWER).then(() => un
 async function start(slot) {
   slot.state = 'starting'
   totals.starts++
-  const alive = slots.filter(({ state }) => state === 'up')
-  const helper = alive[random.integer(Math.max(1, alive.length))]
+  const links = slots.flatMap(({ state, node }) => (state === 'up' ? [parseLink(node.link)] : []))
   try {
-    const how = helper === undefined ? { manifest: run.bytes } : { link: helper.node.link }
+    // By several, since any of them may be killed before the newcomer has asked.
+    const how =
+      links.length === 0
+        ? { manifest: run.bytes }
+        : {
+            link: formatLink({
+              ...links[0],
+              peers: shuffled(
+                links.flatMap(({ peers }) => peers),
+                random,
+              ).slice(0, HELPERS),
+            }),
+          }
     slot.node = await stage.start(slot.name, { ...how, resume: true })
     slot.state = 'up'
     slot.seen = { step: 0, movedAt: performance.now(), rss: 0, loss: null, round: 0 }
@@ -83,7 +97,7 @@ async function start(slot) {
     })
   } catch (error) {
     slot.state = 'down'
-    // Whom it was to join may have been killed meanwhile.
+    // Everyone whom it was to join may have been killed meanwhile.
     totals.failedStarts.push(String(error.message ?? error).slice(0, 120))
   }
 }
@@ -156,10 +170,9 @@ try {
     const eligible = slots.filter(({ state }) => state === (starts ? 'down' : 'up'))
     const slot = eligible[random.integer(Math.max(1, eligible.length))]
     // A start goes on in the background; the next one may be killed before it is there to help.
-    // With nobody up to join, two that start at once would be two swarms that never hear of each other.
-    const apart =
-      starts && !slots.some(({ state }) => state === 'up') && slots.some(({ state }) => state === 'starting')
-    if (slot !== undefined && !apart) void (starts ? start(slot) : kill(slot))
+    // The last one alive is spared: two that start with nobody to join would be two swarms that never hear of each other.
+    const last = !starts && slots.filter(({ state }) => state === 'up').length === 1
+    if (slot !== undefined && !last) void (starts ? start(slot) : kill(slot))
     await sleep(PAUSE.least + random.integer(PAUSE.most - PAUSE.least))
   }
   while (slots.some(({ state }) => state === 'starting')) await sleep(200)
