@@ -49,7 +49,7 @@ export function linePlot({ title, x, y, series }) {
     parts.push(text(left + 34, at, name, 'start'))
   }
   const head = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}">`
-  return `${head}\n${parts.join('\n')}\n</svg>\n`
+  return `${head}\n<title>${escaped(title)}</title>\n${parts.join('\n')}\n</svg>\n`
 }
 
 /** A scale from the values' round bounds to two places in the picture, with ticks at 1, 2 or 5 times a power of ten. */
@@ -74,6 +74,8 @@ const line = (x1, y1, x2, y2, stroke) =>
   `<path d="M${round(x1)} ${round(y1)}L${round(x2)} ${round(y2)}" stroke="${stroke}"/>`
 
 function text(x, y, content, anchor, size = 12) {
-  const safe = content.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
-  return `<text x="${round(x)}" y="${round(y)}" text-anchor="${anchor}" font-family="sans-serif" font-size="${size}">${safe}</text>`
+  return `<text x="${round(x)}" y="${round(y)}" text-anchor="${anchor}" font-family="sans-serif" font-size="${size}">${escaped(content)}</text>`
 }
+
+/** Text as XML wants it. */
+const escaped = (content) => content.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
