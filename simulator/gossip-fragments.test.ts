@@ -30,7 +30,7 @@ const falling = { learningRate: (step: number) => 0.1 * Math.max(0.02, 1 - step 
 
 describe('a swarm that gossips fragments', () => {
   test('six peers end nearer to the minimum and to each other than alone, and the bytes are those of the formula', async () => {
-    const size = 2048
+    const size = 1024
     const options = { seed: 1, size, steps: 200, learner: falling }
     const world = createWorld(options)
     const processes = await startAll(world, 6)
@@ -65,8 +65,8 @@ describe('a swarm that gossips fragments', () => {
     for (const codec of ['int8', 'int8-stochastic', 'float16'] as const) {
       const world = createWorld({
         seed: 2,
-        size: 1024,
-        steps: 150,
+        size: 512,
+        steps: 120,
         strategy: { codec, interval: 1 },
         learner: { learningRate: () => 0 },
       })
@@ -238,6 +238,7 @@ describe('liars among peers that gossip', () => {
   async function attacked(attack: string, rule: string): Promise<{ honest: Process[]; liar: Process }> {
     const world = createWorld({
       seed: 11,
+      size: 256,
       steps: 160,
       evaluateEvery: 160,
       strategy: { rule, interval: 2 },
@@ -282,6 +283,7 @@ describe('liars among peers that gossip', () => {
   test('a liar does not become trusted because honest peers are done and only few are left', async () => {
     const world = createWorld({
       seed: 14,
+      size: 256,
       steps: 160,
       evaluateEvery: 160,
       strategy: { interval: 2 },
