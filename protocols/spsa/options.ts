@@ -16,6 +16,8 @@ const SEEDED = { innerSteps: 10, coordinates: 64, blocks: 1 } as const
  */
 const LEARNING_RATE = { spsa: 5e-4, seeded: 1e-2 } as const
 const DEFAULT_QUANTUM = { spsa: 2 ** -10, seeded: 2 ** -14 } as const
+/** 2^14 quanta, above what was measured: what is larger is a fault or a lie, and would bring the sums to the end of their 32 bits soon. */
+const DEFAULT_CLIP = { spsa: 16, seeded: 1 } as const
 
 /** Least and largest quantum: the byte then spans 2^-24 to 3.8e6, more than any loss in single precision can give. */
 const QUANTUM = { least: 2 ** -24, most: 2 ** 4 } as const
@@ -47,8 +49,8 @@ export const spsaOptionsSchema = z
         error: (issue) => `must be a power of two like 0.0009765625 (2^-10), not ${issue.input}`,
       })
       .optional(),
-    /** Projected gradients count as no larger than this, in either direction: a bound of what one byte can do. At least one quantum. */
-    clip: z.number().positive().max(1e9).default(16),
+    /** What is sent counts as no larger than this, in either direction: a bound of what one byte can do. At least one quantum. Default 16, or 1 with `seeded`. */
+    clip: z.number().positive().max(1e9).optional(),
     /** Steps over which the rate rises to its full value. */
     warmup: z.number().int().min(0).max(1_000_000).default(0),
     /** Share of the rate that is left at the last step; it falls linearly. */
@@ -75,9 +77,10 @@ export const spsaOptionsSchema = z
   })
   .superRefine((options, context) => {
     const quantum = options.quantum ?? DEFAULT_QUANTUM[options.variant]
-    if (options.clip < quantum) {
-      const message = `must be at least the quantum ${quantum}, or every byte counts as 0; it is ${options.clip}`
-      context.addIssue({ code: 'custom', path: ['clip'], message, input: options.clip })
+    const clip = options.clip ?? DEFAULT_CLIP[options.variant]
+    if (clip < quantum) {
+      const message = `must be at least the quantum ${quantum}, or every byte counts as 0; it is ${clip}`
+      context.addIssue({ code: 'custom', path: ['clip'], message, input: clip })
     }
     if (options.variant === 'spsa') {
       for (const key of Object.keys(SEEDED) as (keyof typeof SEEDED)[]) {
@@ -94,10 +97,11 @@ export const spsaOptionsSchema = z
       context.addIssue({ code: 'custom', path: ['coordinates'], message, input: coordinates })
     }
   })
-  .transform(({ learningRate, quantum, innerSteps, coordinates, blocks, ...options }) => ({
+  .transform(({ learningRate, quantum, clip, innerSteps, coordinates, blocks, ...options }) => ({
     ...options,
     learningRate: learningRate ?? LEARNING_RATE[options.variant],
     quantum: quantum ?? DEFAULT_QUANTUM[options.variant],
+    clip: clip ?? DEFAULT_CLIP[options.variant],
     ...(options.variant === 'spsa'
       ? {}
       : {

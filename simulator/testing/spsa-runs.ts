@@ -43,7 +43,10 @@ export async function randomRun(seed: number): Promise<RandomRun> {
     syncEvery: pick(0.5, 2),
     // A lost question takes 20 s, and several may follow each other.
     settle: 120,
-    ...(variant === 'seeded' ? { innerSteps: 2, coordinates: 4, blocks: pick(1, 2), learningRate: 0.01 } : {}),
+    // The drifts of this analytic learner are longer than those of a model, in every coordinate.
+    ...(variant === 'seeded'
+      ? { innerSteps: 2, coordinates: 4, blocks: pick(1, 2), learningRate: 0.01, quantum: 2 ** -8 }
+      : {}),
   }
   let victim: { name: string; writes: number } | undefined
   const world = createWorld({
