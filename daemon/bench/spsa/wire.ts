@@ -7,6 +7,7 @@ import {
   createSwarm,
   equalBytes,
   HEARTBEAT_TOPIC,
+  heartbeatInterval,
   StarlingError,
   type Transport,
 } from '../../../protocols/index.ts'
@@ -117,12 +118,12 @@ export async function measureWire(peers: readonly WirePeer[], options: WireOptio
     return sum
   }
 
-  /** Bytes of all peers per millisecond in which nothing happens. */
-  const rest = async (): Promise<Sums> => {
+  /** Bytes of all peers per millisecond in which nothing happens, over `duration` ms. */
+  const rest = async (duration = IDLE): Promise<Sums> => {
     await clock.sleep(AFTERMATH, signal)
     const before = sent()
     const start = clock.now()
-    await clock.sleep(IDLE, signal)
+    await clock.sleep(duration, signal)
     return difference(sent(), before, 1 / (clock.now() - start))
   }
 
@@ -134,7 +135,8 @@ export async function measureWire(peers: readonly WirePeer[], options: WireOptio
       () => swarms.every((swarm) => swarm.members().length === peers.length - 1),
       'everybody to know everybody',
     )
-    beating = await rest()
+    // Heartbeats become rarer in larger swarms: long enough for a few of each peer.
+    beating = await rest(Math.max(IDLE, 3 * heartbeatInterval(peers.length - 1)))
   } finally {
     await Promise.all(swarms.map((swarm) => swarm.stop()))
   }
