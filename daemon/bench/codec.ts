@@ -1,5 +1,6 @@
 import { loadKernels, SharedVectors } from '../../kernels/index.ts'
 import { CODEC_NAMES, type CodecName, codecs } from '../../protocols/index.ts'
+import { median } from './median.ts'
 
 /** Values in the measured tensor: 40 MB, the size at which hivemind's compression benchmark was published, well outside the caches. */
 const VALUES = 10_000_000
@@ -26,13 +27,6 @@ export interface CodecReport {
   /** A plain copy of the same float32 bytes in the same runs: the limit. MB/s. */
   copy: number
   codecs: CodecFigures[]
-}
-
-/** Median of a non-empty list. */
-function median(values: number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
 /** Fills with N(0, 1) by the polar method from a linear congruential stream: good enough to measure an error, the same every time. */

@@ -59,7 +59,7 @@ export function summarize(swarm: LocalSwarm, context: Context): Summary {
     formatBytes(peer.bytesSent),
     formatBytes(peer.bytesReceived),
     [
-      peer.restarts === 0 ? '' : `${peer.restarts} restarts`,
+      peer.restarts === 0 ? '' : `${peer.restarts} ${peer.restarts === 1 ? 'restart' : 'restarts'}`,
       peer.attack === undefined ? '' : `lies: ${peer.attack}`,
     ].join(' '),
   ])

@@ -5,6 +5,7 @@
  */
 import { StarlingError } from '../errors.ts'
 import { Evaluation } from '../evaluation.ts'
+import { takeLocalSteps } from '../local-steps.ts'
 import { lookAround } from '../membership/look-around.ts'
 import { IntervalWeights } from '../mixing/index.ts'
 import { RateLimit } from '../rate-limit.ts'
@@ -102,7 +103,11 @@ class Gossip implements Strategy {
     try {
       const giving = await this.#begin(signal, stops)
       while (!signal.aborted && learner.step() < training.steps) {
-        const elapsed = await this.#train(signal)
+        const elapsed = await takeLocalSteps(
+          this.#modules,
+          { from: this.#progress.roundStep, interval: this.#options.interval },
+          signal,
+        )
         if (signal.aborted) {
           break
         }
@@ -180,24 +185,6 @@ class Gossip implements Strategy {
   #isBehind(): boolean {
     const newest = newestRound(this.#modules.swarm.members()) ?? 0
     return newest - this.#progress.round > this.#options.catchUpTurns
-  }
-
-  /** The rest of the local steps of this turn. Returns how long they took, ms. */
-  async #train(signal: AbortSignal): Promise<number> {
-    const { swarm, learner, report, training } = this.#modules
-    const done = Math.max(0, learner.step() - this.#progress.roundStep)
-    const count = Math.min(this.#options.interval - done, training.steps - learner.step())
-    const started = swarm.clock.now()
-    if (count > 0) {
-      await learner.train(count, {
-        signal,
-        onStep: (summary) => {
-          report({ kind: 'step', ...summary })
-          swarm.announce({ step: summary.step, loss: summary.loss })
-        },
-      })
-    }
-    return swarm.clock.now() - started
   }
 
   /** Publishes the fragment of the swarm's next turn, unless this peer is ahead of the others, and mixes what came for the turns before. */

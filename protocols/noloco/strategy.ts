@@ -5,6 +5,7 @@
 
 import { StarlingError } from '../errors.ts'
 import { Evaluation } from '../evaluation.ts'
+import { takeLocalSteps } from '../local-steps.ts'
 import { lookAround } from '../membership/look-around.ts'
 import type { PeerName, Swarm } from '../ports.ts'
 import { giveReplicas, newestRound, readProgress, tookASleep } from '../replica/index.ts'
@@ -90,7 +91,11 @@ class Noloco implements Strategy {
     try {
       const giving = await this.#begin(signal, stops)
       while (!signal.aborted && learner.step() < training.steps) {
-        const elapsed = await this.#train(signal)
+        const elapsed = await takeLocalSteps(
+          this.#modules,
+          { from: this.#replica.progress.roundStep, interval: this.#options.innerSteps },
+          signal,
+        )
         if (signal.aborted) {
           break
         }
@@ -152,24 +157,6 @@ class Noloco implements Strategy {
     swarm.announce({ phase: 'training', step: learner.step(), round: this.#replica.progress.round }, true)
     await this.#evaluation.look(this.#replica.progress.round, 'now', signal)
     return giving
-  }
-
-  /** The rest of the local steps of this round. Returns how long they took, ms. */
-  async #train(signal: AbortSignal): Promise<number> {
-    const { swarm, learner, report, training } = this.#modules
-    const done = Math.max(0, learner.step() - this.#replica.progress.roundStep)
-    const count = Math.min(this.#options.innerSteps - done, training.steps - learner.step())
-    const started = swarm.clock.now()
-    if (count > 0) {
-      await learner.train(count, {
-        signal,
-        onStep: (summary) => {
-          report({ kind: 'step', ...summary })
-          swarm.announce({ step: summary.step, loss: summary.loss })
-        },
-      })
-    }
-    return swarm.clock.now() - started
   }
 
   /** Whether this machine slept through many rounds of the others, during a local phase of `elapsed` ms. */

@@ -1,10 +1,10 @@
 /** The parameters as a function of the set of contributions: integer sums that follow the log, and theta computed from them. */
 
 import { StarlingError } from '../errors.ts'
+import { createTurns } from '../one-after-another.ts'
 import type { Learner, PeerName } from '../ports.ts'
 import type { Report } from '../strategy.ts'
 import { effectsBetween } from './effects.ts'
-import { createTurns } from './log/turns.ts'
 import { countOf, equalVersions, towards } from './path.ts'
 import { applyTask, clearTask, refreshTask, snapshotTask } from './tasks.ts'
 import type { ContributionLog, VersionVector } from './types.ts'

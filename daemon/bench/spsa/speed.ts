@@ -9,6 +9,7 @@ import {
   spsaVectors,
   weightRule,
 } from '../../../protocols/index.ts'
+import { median } from '../median.ts'
 
 /** Models measured by default, in parameters. The largest takes 1.6 GB. */
 const PARAMETERS = [1_000_000, 10_000_000, 100_000_000] as const
@@ -63,13 +64,6 @@ function seconds(body: () => void): number {
   body()
   const { user, system } = process.cpuUsage(before)
   return (user + system) / 1e6
-}
-
-/** Median of a list that is not empty. */
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
 /**

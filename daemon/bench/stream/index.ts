@@ -6,6 +6,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { StarlingError } from '../../../protocols/index.ts'
+import { median } from '../median.ts'
 
 export interface StreamBenchOptions {
   /** Bytes of the blob. Default 256 MiB. */
@@ -134,10 +135,4 @@ async function step<T>(child: ChildProcess, order: Order, signal: AbortSignal | 
 
 function speed(values: number[]): Speed {
   return { median: median(values), min: Math.min(...values), max: Math.max(...values) }
-}
-
-function median(values: number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return ((sorted[middle] ?? Number.NaN) + (sorted[(sorted.length - 1) >> 1] ?? Number.NaN)) / 2
 }

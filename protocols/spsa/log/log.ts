@@ -1,6 +1,7 @@
 /** The set of a run's contributions as one peer holds it. See types.ts for what it promises and chain.ts for what makes it safe. */
 import { StarlingError } from '../../errors.ts'
 import { equalBytes } from '../../hash.ts'
+import { createTurns } from '../../one-after-another.ts'
 import type { Clock, PeerName, RecordStore, Transport } from '../../ports.ts'
 import type { Report } from '../../strategy.ts'
 import type { Acceptance, Change, ContributionLog, EquivocationProof, Segment } from '../types.ts'
@@ -11,7 +12,6 @@ import { load } from './load.ts'
 import { checkProof } from './proof.ts'
 import { LogRecords, PARALLEL } from './records.ts'
 import { ELEMENT_WORK, SetDigest } from './set-digest.ts'
-import { createTurns } from './turns.ts'
 
 /** Options of {@link createLog}. */
 export interface LogOptions {
