@@ -175,6 +175,78 @@ export interface Learner extends Omit<ComputeContext, 'kernels'> {
   compute<A, R>(task: ComputeTask<A, R>, args: A, signal?: AbortSignal): Promise<R>
 }
 
+/**
+ * How a model is cut into stages for a pipeline. Part 0, the ends, is what stays with a peer that has data: embedding, last norm and output
+ * matrix; parts 1 to `stages` are consecutive runs of layers.
+ */
+export interface StageCut {
+  readonly stages: number
+  /** Elements of each part's parameters, padding included: [ends, stage 1, ..., stage S]. */
+  readonly sizes: readonly number[]
+  /** Layers of each stage, for people: [0, stage 1, ..., stage S]. */
+  readonly layers: readonly number[]
+  /** Values per row (a sequence, an image) that leave each part in a forward pass: [embedding, stage 1, ..., stage S]. */
+  readonly stream: readonly number[]
+  /** Whether all stages have the same tensors and all streams the same shape: only then can stages be averaged, swapped and skipped. */
+  readonly alike: boolean
+  /** Rows of a microbatch. */
+  readonly rows: number
+  /** Microbatches of one step of one data peer. */
+  readonly microbatches: number
+  /** Stages that one peer has room for. 'theta' (and 'gradient', and each moment of the optimizer) is the ends, then the places, each as long as the largest stage. */
+  readonly places: number
+  /** Gradients that are summed apart, one for each data peer: 'gradient', 'gradient-1', ... */
+  readonly accumulators: number
+}
+
+/** Rows to work on: a microbatch of a training batch, a part of the validation data, or a text to be continued. */
+export type StageSource =
+  | { kind: 'training'; batch: number; microbatch: number }
+  | { kind: 'validation'; part: number }
+  | { kind: 'tokens'; tokens: readonly number[] }
+
+/** Where parameters lie at a peer of a pipeline: the ends, or the stage in a place (0, 1, ...). */
+export type StagePlace = 'ends' | number
+
+/**
+ * The parts of a model that a peer of a pipeline holds. What goes from part to part is the vector 'stream' (float32, `rows` rows of the largest stream):
+ * each call reads it, and leaves its result there. Calls are done one at a time, in the order in which they were made; whoever needs several in a row for one microbatch must
+ * keep others from coming between. A `slot` is a number chosen by the caller under which a forward pass keeps what its backward needs.
+ */
+export interface StageLearner {
+  readonly cut: StageCut
+  /** Parts of the validation data, each at most a microbatch long. */
+  validationParts(): Promise<number>
+  /** A place <- the run's common start of a part (0 for the ends); its moments and gradients <- 0. */
+  initial(part: number, place: StagePlace, signal?: AbortSignal): Promise<void>
+  /** stream <- the embedded rows of the source; resolves to how many. Without a slot nothing is kept. */
+  embed(source: StageSource, slot?: number): Promise<number>
+  /** stream <- the stage in `place` applied to the first `rows` rows of stream. Without a slot nothing is kept. */
+  forward(place: number, rows: number, slot?: number): Promise<void>
+  /**
+   * Sum of the source's losses at stream, and how many were classified right (images). With an accumulator also the backward pass of the head: stream <- the gradient at stream,
+   * the ends' gradient += its part; each sample weighs 1 / (samples of the whole step).
+   */
+  loss(source: StageSource, accumulator?: number): Promise<{ loss: number; samples: number; right: number }>
+  /** stream (gradient at what the pass of that slot gave) <- gradient at what it got; the gradient of its parameters is added to an accumulator. The slot is free again. Of an embedding, stream is not written. */
+  backward(slot: number, accumulator: number): Promise<void>
+  /** Frees a slot without a backward pass; one that holds nothing is fine. */
+  drop(slot: number): Promise<void>
+  /** Gradients of a place in an accumulator <- 0. */
+  clear(place: StagePlace, accumulator: number): Promise<void>
+  /**
+   * One optimizer step of a place from an accumulator, which is 0 afterwards. `step`: place in the schedule of learning rates, from 1; `applied`: steps that the moments have
+   * taken in, this one included (1 for a fresh optimizer); `rate`: factor of the learning rate. The gradient is clipped by its own norm. Throws 'not-finite' and changes nothing where it is not finite.
+   */
+  step(
+    place: StagePlace,
+    accumulator: number,
+    options: { step: number; applied: number; rate: number },
+  ): Promise<{ gradientNorm: number; learningRate: number }>
+  /** Logits of one row of stream (a token's), for text that is generated. */
+  logits(row: number): Promise<Float32Array>
+}
+
 /** Largest value of one record, bytes: what LevelDB keeps well, and as much as one chunk of a transfer. */
 export const MAX_RECORD_BYTES = 1024 * 1024
 

@@ -3,7 +3,7 @@ import type { VectorSpec } from '../kernels/index.ts'
 import type { Sending } from './attacks/index.ts'
 import type { StrategyEvent } from './events.ts'
 import type { TensorPart } from './mixing/index.ts'
-import type { ComputeTask, Learner, RecordStore, Swarm } from './ports.ts'
+import type { ComputeTask, Learner, RecordStore, StageCut, StageLearner, Swarm } from './ports.ts'
 import type { Blobs } from './transfer/index.ts'
 
 /** What a strategy tells the page, the log and the metrics as it happens. See protocols/events.ts for the kinds. */
@@ -27,6 +27,8 @@ export interface StrategyModules {
   training: { steps: number; evaluateEvery: number }
   /** Weight matrices in theta, for strategies that look at tensors one by one. Default none. */
   matrices?: readonly TensorPart[]
+  /** The parts of the model that this peer can hold, for a strategy that asked for them with {@link StrategyDefinition.stages}; `learner` has no whole model then. */
+  stages?: StageLearner
 }
 
 /** A way for peers to agree. */
@@ -48,8 +50,15 @@ export interface Strategy {
 /** What the daemon needs to know of a strategy before it is made. */
 export interface StrategyDefinition<Options> {
   readonly name: string
-  /** Vectors that the strategy needs beside the learner's, for a model of `size` elements. */
-  vectors(size: number, options: Options): VectorSpec
+  /** Vectors that the strategy needs beside the learner's, for a 'theta' of `size` elements; with the cut where it asked for stages. */
+  vectors(size: number, options: Options, cut?: StageCut): VectorSpec
+  /** For strategies whose peers hold stages instead of the whole model: into how many stages (or how many layers each), and what a peer has room for. */
+  stages?(options: Options): {
+    stages: number | readonly number[]
+    places: number
+    microbatches: number
+    accumulators: number
+  }
   /** Every compute task of the strategy, for the trainer thread's table. */
   readonly tasks: readonly ComputeTask<never, unknown>[]
   /** Whether it calls the learner's `train` and `gradient`; a node has no memory for a gradient and an optimizer otherwise. Default: it does. */
