@@ -75,3 +75,56 @@ export type StrategyEvent =
       replaySeconds: number
       snapshotSeconds?: number
     }
+  /** This peer of a pipeline holds a stage from now on, and where its parameters came from. `degraded`: neighbours were missing too, see docs/pipeline.md. */
+  | {
+      kind: 'stage-taken'
+      stage: number
+      how: StageOrigin
+      from: PeerName[]
+      step: number
+      degraded: boolean
+      bytes: number
+      milliseconds: number
+    }
+  /** It does not hold the stage any more: given to another peer. */
+  | { kind: 'stage-left'; stage: number; to?: PeerName; step: number }
+  /** A data peer can no longer use the holder of a stage. */
+  | { kind: 'stage-lost'; stage: number; peer: PeerName; step: number; reason: 'disconnected' | 'silent' | 'refused' }
+  /** Training goes on after a stage was lost: what that did to the validation loss, and how long no microbatch could pass. */
+  | {
+      kind: 'stage-recovered'
+      stage: number
+      peer: PeerName
+      how: StageOrigin
+      step: number
+      lossBefore: number
+      lossAfter: number
+      milliseconds: number
+    }
+  /** What a data peer's pipeline did since the last such event, at most one a second. `holders`: of each stage, in order. */
+  | {
+      kind: 'pipeline'
+      step: number
+      microbatches: number
+      inFlight: number
+      /** Microbatches begun again. */
+      retries: number
+      holders: { stage: number; peers: PeerName[] }[]
+      bytesSent: number
+      bytesReceived: number
+    }
+  /** All peers on its paths have checked a plan of partial paths and accepted it. */
+  | { kind: 'plan-agreed'; plan: string; paths: number; seconds: number }
+
+/** Where the parameters of a stage came from. */
+export type StageOrigin =
+  | 'initial' // the run's common start
+  | 'own' // this peer's checkpoint
+  | 'replica' // another holder of the same stage
+  | 'moved' // handed over by the holder, with the optimizer's state
+  | 'average' // both neighbours, weighted by their gradient norms (CheckFree)
+  | 'uniform' // both neighbours, alike
+  | 'twin' // a copy of the stage that it is swapped with (CheckFree+)
+  | 'neighbour' // a copy of the nearest stage that lives
+  | 'random' // the run's start again, for comparison
+  | 'checkpoint' // the last checkpoint; all other stages went back to theirs
