@@ -215,9 +215,16 @@ export type StagePlace = 'ends' | number
  */
 export interface StageLearner {
   readonly cut: StageCut
+  /** Names of the optimizer's vectors, each as long as 'theta' and divided as it is. */
+  readonly moments: readonly string[]
   /** Parts of the validation data, each at most a microbatch long. */
   validationParts(): Promise<number>
-  /** A place <- the run's common start of a part (0 for the ends); its moments and gradients <- 0. */
+  /**
+   * From here on `place` holds `stage` (1 to S), whose parameters the caller brings: from a copy, from the neighbours, from a checkpoint. The place's slots are dropped and its
+   * gradients <- 0; with `fresh` so are its moments. Its parameters stay as they are.
+   */
+  hold(place: number, stage: number, fresh: boolean): Promise<void>
+  /** A place <- the run's common start of a part (0 for the ends), which it holds from here on; its moments and gradients <- 0. */
   initial(part: number, place: StagePlace, signal?: AbortSignal): Promise<void>
   /** stream <- the embedded rows of the source; resolves to how many. Without a slot nothing is kept. */
   embed(source: StageSource, slot?: number): Promise<number>
