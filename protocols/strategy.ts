@@ -45,6 +45,20 @@ export interface Strategy {
   progress(): Record<string, unknown>
   /** Files to leave beside the finished model, by name, e.g. the log from which anyone can rebuild it. Asked for once, after `run`. */
   artifacts?(): Promise<Record<string, Uint8Array>>
+  /** Where peers hold stages: the whole model that a data peer has put together at the end of `run`, part by part (the ends, stage 1, ...). */
+  whole?(): WholeModel | undefined
+  /** Where peers hold stages: logits after the last of the tokens, from all stages, while `run` runs. Throws StarlingError 'not-a-data-peer' or 'not-ready'. */
+  logits?(tokens: readonly number[], signal: AbortSignal): Promise<Float32Array>
+}
+
+/** A model that was held in parts. */
+export interface WholeModel {
+  step: number
+  /** Validation loss of this very model. */
+  loss: number
+  accuracy?: number
+  /** Parameters of each part, as long as {@link StageCut.sizes}. */
+  parts: readonly Float32Array[]
 }
 
 /** What the daemon needs to know of a strategy before it is made. */
