@@ -52,6 +52,21 @@ export interface SetStatus {
   digest: string
 }
 
+/** The part of a node in a pipeline (strategy pipeline). */
+export interface PipelineStatus {
+  /** Stages that it holds; 0 stands for the ends, with which a peer sends its data through the others. */
+  stages: number[]
+  /** As a data peer: who holds each stage, microbatches on their way, those that came back, those begun again, recoveries and the time they took, seconds. */
+  flow?: {
+    holders: { stage: number; peers: PeerName[] }[]
+    inFlight: number
+    microbatches: number
+    retries: number
+    recoveries: number
+    stalledSeconds: number
+  }
+}
+
 /** GET /api/status */
 export interface NodeStatus {
   peer: PeerName
@@ -75,6 +90,8 @@ export interface NodeStatus {
   validationLoss: number | null
   /** Where the parameters stand for a set of contributions. */
   set?: SetStatus
+  /** Where each peer holds a part of the model. */
+  pipeline?: PipelineStatus
   members: number
   connections: number
   listen: string[]

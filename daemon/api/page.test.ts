@@ -90,4 +90,41 @@ describe('the page', { skip, timeout: 120_000 }, () => {
       await server.close()
     }
   })
+
+  it('shows the stages of a pipeline, who holds them, and what a death did to the loss', async () => {
+    const node = createFakeNode()
+    const server = await serveApi({ host: '127.0.0.1', port: 0 }, { node, log: quietLog })
+    const [self, second, third, fourth] = FAKE_PEERS as [string, string, string, string]
+    const flow = { microbatches: 8, inFlight: 3, retries: 0, bytesSent: 1, bytesReceived: 1 }
+    const holders = [second, third, fourth].map((peer, i) => ({ stage: i + 1, peers: [peer] }))
+    node.emit({ kind: 'pipeline', step: 7, ...flow, holders }, self, Date.now() - 4_000)
+    node.emit({ kind: 'stage-lost', stage: 2, about: third, step: 8, reason: 'disconnected' })
+    const cost = { from: [second, fourth], degraded: false, bytes: 400_000, milliseconds: 300 }
+    const page = await openPage(server.url, { width: 390, height: 800, dark: true })
+    try {
+      await page.until('document.querySelectorAll("#stages li").length > 0')
+      await page.until('document.querySelector("#t-disagreement").textContent === "2 of 3"')
+      assert.equal(await page.evaluate('document.querySelectorAll("#stages li").length'), 5)
+      assert.match(
+        String(await page.evaluate('document.querySelector("#stages .lost").textContent')),
+        /stage 2nobody for/,
+      )
+      node.emit({ kind: 'stage-taken', stage: 2, step: 7, how: 'average', ...cost }, second)
+      const recovered = { how: 'average', step: 8, lossBefore: 2.31, lossAfter: 2.35, milliseconds: 412 } as const
+      node.emit({ kind: 'stage-recovered', stage: 2, about: second, ...recovered })
+      node.emit({ kind: 'pipeline', step: 9, ...flow, retries: 3, holders })
+      await page.until('document.querySelector("#t-disagreement").textContent === "3 of 3"')
+      assert.match(String(await page.evaluate('document.querySelector("#stages").textContent')), /loss 2.310 → 2.350/)
+      assert.match(
+        String(await page.evaluate('document.querySelector("#timeline").textContent')),
+        /rebuilt from stages 1 and 3; validation loss 2.310 → 2.350/,
+      )
+      await page.until('document.querySelector("#disagreement canvas")')
+      assert.equal(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), true)
+      assert.deepEqual(page.errors, [])
+    } finally {
+      await page.close()
+      await server.close()
+    }
+  })
 })

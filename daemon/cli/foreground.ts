@@ -205,6 +205,11 @@ const WORTH: ReadonlySet<NodeEvent['kind']> = new Set([
   'waiting',
   'excluded',
   'plan',
+  'stage-taken',
+  'stage-left',
+  'stage-lost',
+  'stage-recovered',
+  'plan-agreed',
 ])
 
 function isWorthALine(event: NodeEvent, self: string): boolean {

@@ -274,4 +274,59 @@ describe('news', () => {
     assert.deepEqual(decodeNews(encodeNews(items)), items)
     assert.equal(isPublic({ ...events[0], digest: '<b>' }), false)
   })
+
+  it('tells of stages, in a batch whatever their number', async () => {
+    const events = [
+      {
+        kind: 'stage-taken',
+        stage: 3,
+        how: 'average',
+        from: ['X', 'Y'],
+        step: 9,
+        degraded: false,
+        bytes: 5,
+        milliseconds: 0.5,
+      },
+      { kind: 'stage-left', stage: 3, to: 'X', step: 9 },
+      { kind: 'stage-lost', stage: 3, peer: 'X', step: 9, reason: 'silent' },
+      {
+        kind: 'stage-recovered',
+        stage: 3,
+        peer: 'X',
+        how: 'twin',
+        step: 9,
+        lossBefore: 2,
+        lossAfter: 3,
+        milliseconds: 1,
+      },
+      { kind: 'plan-agreed', plan: 'ab', paths: 4, seconds: 0.5 },
+    ] as const
+    const items = events.map((event) => ({ time: 1, event }))
+    assert.deepEqual(decodeNews(encodeNews(items as never)), items)
+    const wire = line()
+    const news = createNews({ swarm: wire.swarm('A'), log: createEventLog({ self: 'A' }) })
+    const peers = Array.from({ length: 9 }, (_, i) => `${'X'.repeat(51)}${i + 1}`)
+    const holders = Array.from({ length: 100 }, (_, i) => ({ stage: i, peers }))
+    for (let n = 0; n < 10; n++) {
+      news.tell(
+        {
+          kind: 'pipeline',
+          step: n,
+          microbatches: 4,
+          inFlight: 1,
+          retries: 0,
+          holders,
+          bytesSent: 1,
+          bytesReceived: 1,
+        },
+        n,
+      )
+      news.tell(step(n), n)
+    }
+    await news.stop()
+    const told = wire.sent.flatMap(({ data }) => decodeNews(data))
+    assert.equal(told.filter(({ event }) => event.kind === 'pipeline').length, 10)
+    const [{ event } = { event: undefined }] = told
+    assert.ok(event?.kind === 'pipeline' && event.holders.length === 64 && event.holders[0]?.peers.length === 3)
+  })
 })

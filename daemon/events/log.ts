@@ -29,8 +29,8 @@ export interface EventLogOptions {
 }
 
 /**
- * Makes an event log. When it is full, every second training step and report of contributions in its older half is forgotten first, so that a
- * curve stays whole and only gets coarser; with none left there, the oldest events go.
+ * Makes an event log. When it is full, every second training step and report of contributions or of a pipeline in its older half is forgotten first, so
+ * that a curve stays whole and only gets coarser; with none left there, the oldest events go.
  */
 export function createEventLog(options: EventLogOptions): EventLog {
   const { self, now = Date.now, capacity = EVENTS_KEPT, onError = () => {} } = options
@@ -41,7 +41,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
 
   const add = (peer: PeerName, time: number, event: OwnEvent): NodeEvent => {
     sequence += 1
-    // 'rejected', 'waiting' and 'excluded' name another peer in the place where a line names the peer it happened at.
+    // 'rejected', 'waiting', 'excluded', 'stage-lost' and 'stage-recovered' name another peer in the place where a line names the peer it happened at.
     const about = 'peer' in event && event.peer !== undefined ? { about: event.peer } : {}
     const line: NodeEvent = { ...event, ...about, sequence, peer, time }
     kept.push(line)
@@ -78,11 +78,14 @@ export function createEventLog(options: EventLogOptions): EventLog {
   }
 }
 
+/** Points of curves: half as many draw the same line. */
+const CURVES: ReadonlySet<NodeEvent['kind']> = new Set(['step', 'contributions', 'pipeline'])
+
 function thin(events: NodeEvent[], capacity: number): NodeEvent[] {
   const half = events.length >> 1
-  const seen = new Map<string, number>() // at most two entries per peer in the log
+  const seen = new Map<string, number>() // at most three entries per peer in the log
   const thinned = events.filter((event, index) => {
-    if (index >= half || (event.kind !== 'step' && event.kind !== 'contributions')) return true
+    if (index >= half || !CURVES.has(event.kind)) return true
     const key = `${event.kind} ${event.peer}`
     const count = (seen.get(key) ?? 0) + 1
     seen.set(key, count)

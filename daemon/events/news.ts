@@ -11,11 +11,17 @@ const NEWS_INTERVAL = 2_000
 /** Largest batch, bytes; well below the gossip limit of 64 KiB. */
 const BATCH_BYTES = 16 * 1024
 
-/** Most events in a batch, and most samples of text among them (up to 4 KiB each in UTF-8). */
+/** Most events in a batch. */
 const BATCH_EVENTS = 32
-const LONG_EVENTS = 1
 
-/** Own events waiting to be sent; steps beyond it are dropped first, they are only points of a curve. */
+/** Stages of a pipeline that are told of, and holders of each: an event of 12 KiB at most. */
+const TOLD_STAGES = 64
+const TOLD_HOLDERS = 3
+
+/** Peers that a stage's parameters came from. */
+const TOLD_ORIGINS = 8
+
+/** Own events waiting to be sent; the oldest point of a curve is dropped first. */
 const QUEUE_EVENTS = 192
 
 /** Batches that an author may send: one a second, eight at once; others are ignored. The longest silent of 1,024 authors is forgotten first. */
@@ -28,6 +34,19 @@ const whole = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
 const real = z.number()
 const peer = z.string().regex(/^[1-9A-HJ-NP-Za-km-z]{1,64}$/)
 const text = (longest: number) => z.string().max(longest)
+const stage = z.number().int().min(0).max(1_000_000)
+const origin = z.enum([
+  'initial',
+  'own',
+  'replica',
+  'moved',
+  'average',
+  'uniform',
+  'twin',
+  'neighbour',
+  'random',
+  'checkpoint',
+])
 
 /** The events that are told to others. Whatever is not named here stays at home: no paths, no addresses, no messages of exceptions. */
 const publicEvent = z.discriminatedUnion('kind', [
@@ -103,6 +122,45 @@ const publicEvent = z.discriminatedUnion('kind', [
     replaySeconds: real,
     snapshotSeconds: real.optional(),
   }),
+  z.strictObject({
+    kind: z.literal('stage-taken'),
+    stage,
+    how: origin,
+    from: z.array(peer).max(TOLD_ORIGINS),
+    step: whole,
+    degraded: z.boolean(),
+    bytes: whole,
+    milliseconds: real,
+  }),
+  z.strictObject({ kind: z.literal('stage-left'), stage, to: peer.optional(), step: whole }),
+  z.strictObject({
+    kind: z.literal('stage-lost'),
+    stage,
+    peer,
+    step: whole,
+    reason: z.enum(['disconnected', 'silent', 'refused']),
+  }),
+  z.strictObject({
+    kind: z.literal('stage-recovered'),
+    stage,
+    peer,
+    how: origin,
+    step: whole,
+    lossBefore: real,
+    lossAfter: real,
+    milliseconds: real,
+  }),
+  z.strictObject({
+    kind: z.literal('pipeline'),
+    step: whole,
+    microbatches: whole,
+    inFlight: whole,
+    retries: whole,
+    holders: z.array(z.strictObject({ stage, peers: z.array(peer).max(TOLD_HOLDERS) })).max(TOLD_STAGES),
+    bytesSent: whole,
+    bytesReceived: whole,
+  }),
+  z.strictObject({ kind: z.literal('plan-agreed'), plan: text(64), paths: whole, seconds: real }),
   z.strictObject({ kind: z.literal('trainer-restarted'), step: whole }),
   z.strictObject({ kind: z.literal('sample'), step: whole, prompt: text(200), text: text(1_000) }),
 ])
@@ -140,6 +198,16 @@ export function decodeNews(data: Uint8Array): NewsItem[] {
   return message.decode(data).items as NewsItem[]
 }
 
+/** An event as others are told of it: of a pipeline with many holders, the first ones. */
+function told(event: OwnEvent): OwnEvent {
+  if (event.kind === 'pipeline') {
+    const some = event.holders.slice(0, TOLD_STAGES)
+    return { ...event, holders: some.map(({ stage, peers }) => ({ stage, peers: peers.slice(0, TOLD_HOLDERS) })) }
+  }
+  if (event.kind === 'stage-taken') return { ...event, from: event.from.slice(0, TOLD_ORIGINS) }
+  return event
+}
+
 export interface News {
   /** Tells the others of an event of this node, with the next batch. Events that are not public are left out. */
   tell(event: OwnEvent, time: number): void
@@ -154,7 +222,7 @@ export interface News {
 export function createNews(modules: { swarm: Swarm; log: EventLog }): News {
   const { swarm, log } = modules
   const stopped = new AbortController()
-  const queue: NewsItem[] = [] // at most QUEUE_EVENTS
+  const queue: (NewsItem & { bytes: number })[] = [] // at most QUEUE_EVENTS
   const rates = new RateLimit(AUTHOR_RATE)
 
   const unsubscribe = swarm.subscribe(NEWS_TOPIC, {
@@ -179,14 +247,14 @@ export function createNews(modules: { swarm: Swarm; log: EventLog }): News {
 
   const send = async (): Promise<void> => {
     while (queue.length > 0) {
-      // Only samples are long; four of them fit beside anything else.
-      let long = 0
       let count = 0
-      while (count < queue.length && count < BATCH_EVENTS && long <= LONG_EVENTS) {
-        if (queue[count]?.event.kind === 'sample') long += 1
+      let bytes = 0
+      while (count < Math.min(queue.length, BATCH_EVENTS)) {
+        bytes += queue[count]?.bytes ?? 0
+        if (count > 0 && bytes > BATCH_BYTES) break
         count += 1
       }
-      const items = queue.splice(0, count)
+      const items = queue.splice(0, count).map(({ time, event }) => ({ time, event }))
       await swarm.publish(NEWS_TOPIC, encodeNews(items))
     }
   }
@@ -206,11 +274,13 @@ export function createNews(modules: { swarm: Swarm; log: EventLog }): News {
 
   return {
     tell(event, time) {
-      if (!isPublic(event)) return
-      queue.push({ time: Math.min(LATEST_TIME, Math.max(0, Math.round(time))), event })
+      const item = { time: Math.min(LATEST_TIME, Math.max(0, Math.round(time))), event: told(event) }
+      if (!isPublic(item.event)) return
+      // Each as long as a batch of its own, which is a little more than it adds to one.
+      queue.push({ ...item, bytes: encodeNews([item]).length })
       if (queue.length <= QUEUE_EVENTS) return
-      const step = queue.findIndex((item) => item.event.kind === 'step')
-      queue.splice(Math.max(0, step), 1)
+      const point = queue.findIndex((item) => item.event.kind === 'step' || item.event.kind === 'pipeline')
+      queue.splice(Math.max(0, point), 1)
     },
     async stop() {
       unsubscribe()

@@ -27,6 +27,15 @@ describe('metrics', () => {
     metrics.reject('bad-tensor')
     metrics.observe({ kind: 'contributions', contributions: 48, authors: 3, digest: '0'.repeat(16), added: 16 })
     metrics.observe({ kind: 'excluded', peer: 'x', step: 4, own: false, reason: 'two bytes for one step' })
+    const taken = { step: 3, degraded: false, bytes: 0, milliseconds: 1 }
+    for (const stage of [0, 2, 3]) metrics.observe({ kind: 'stage-taken', stage, how: 'average', from: [], ...taken })
+    metrics.observe({ kind: 'stage-left', stage: 2, step: 4 })
+    metrics.observe({ kind: 'stage-lost', stage: 5, peer: 'x', step: 4, reason: 'silent' })
+    const recovered = { how: 'average', step: 4, lossBefore: 1, lossAfter: 2, milliseconds: 700 } as const
+    metrics.observe({ kind: 'stage-recovered', stage: 5, peer: 'x', ...recovered })
+    const flow = { step: 4, microbatches: 8, inFlight: 3, retries: 2, holders: [], bytesSent: 1, bytesReceived: 1 }
+    metrics.observe({ kind: 'pipeline', ...flow })
+    metrics.observe({ kind: 'pipeline', ...flow })
     const { contentType, text } = await metrics.text()
     assert.match(contentType, /text\/plain/)
     for (const line of [
@@ -39,6 +48,13 @@ describe('metrics', () => {
       'starling_contributions 48',
       'starling_authors 3',
       'starling_excluded_total 1',
+      'starling_stages_held 1',
+      'starling_stages_lost_total{reason="silent"} 1',
+      'starling_recovery_seconds_bucket{le="0.5",how="average"} 0',
+      'starling_recovery_seconds_bucket{le="1",how="average"} 1',
+      'starling_microbatches_total 16',
+      'starling_microbatch_retries_total 4',
+      'starling_microbatches_in_flight 3',
       'starling_members 4',
       'starling_connections 3',
       'starling_step_seconds_count 2',

@@ -98,6 +98,40 @@ export function createMetrics(sources: MetricsSources): Metrics {
     help: 'Peers excluded for two contributions to one step.',
     registers,
   })
+  const microbatches = new Counter({
+    name: 'starling_microbatches_total',
+    help: 'Microbatches that came back through the pipeline to this node.',
+    registers,
+  })
+  const retries = new Counter({
+    name: 'starling_microbatch_retries_total',
+    help: 'Microbatches begun again after something on their way failed.',
+    registers,
+  })
+  const inFlight = new Gauge({
+    name: 'starling_microbatches_in_flight',
+    help: 'Microbatches of this node that are on their way through the stages.',
+    registers,
+  })
+  const stagesHeld = new Gauge({
+    name: 'starling_stages_held',
+    help: 'Stages of a pipeline that this node holds.',
+    registers,
+  })
+  const stagesLost = new Counter({
+    name: 'starling_stages_lost_total',
+    help: 'Times that this node could no longer use the holder of a stage, by reason.',
+    labelNames: ['reason'],
+    registers,
+  })
+  const recoverySeconds = new Histogram({
+    name: 'starling_recovery_seconds',
+    help: 'Time from the loss of a stage until microbatches pass again, by how its parameters came back.',
+    buckets: [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+    labelNames: ['how'],
+    registers,
+  })
+  const held = new Set<number>() // at most the places of this node
   const checkpoints = new Counter({ name: 'starling_checkpoints_total', help: 'Checkpoints written.', registers })
 
   new Gauge({
@@ -188,7 +222,19 @@ export function createMetrics(sources: MetricsSources): Metrics {
       else if (event.kind === 'contributions') {
         contributions.set(event.contributions)
         authors.set(event.authors)
-      } else if (event.kind === 'excluded') excluded.inc()
+      } else if (event.kind === 'pipeline') {
+        microbatches.inc(event.microbatches)
+        retries.inc(event.retries)
+        inFlight.set(event.inFlight)
+      } else if (event.kind === 'stage-taken') {
+        // The ends are no stage.
+        if (event.stage > 0) stagesHeld.set(held.add(event.stage).size)
+      } else if (event.kind === 'stage-left') {
+        held.delete(event.stage)
+        stagesHeld.set(held.size)
+      } else if (event.kind === 'stage-lost') stagesLost.inc({ reason: event.reason })
+      else if (event.kind === 'stage-recovered') recoverySeconds.observe({ how: event.how }, event.milliseconds / 1_000)
+      else if (event.kind === 'excluded') excluded.inc()
       else if (event.kind === 'trainer-crashed') crashes.inc()
       else if (event.kind === 'checkpoint') checkpoints.inc()
     },

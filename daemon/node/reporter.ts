@@ -23,6 +23,7 @@ const FREQUENT: readonly OwnEvent['kind'][] = [
   'exchange-skipped',
   'contributions',
   'mixed',
+  'pipeline',
 ]
 
 export interface ReporterModules {

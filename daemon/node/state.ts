@@ -4,7 +4,7 @@ import type { EventLog, OwnEvent } from '../events/index.ts'
 import type { Metrics } from '../metrics/index.ts'
 import type { Network } from '../network/index.ts'
 import type { Run } from '../run/index.ts'
-import type { NodeOptions, NodeStatus, PeerStatus, SetStatus } from '../types.ts'
+import type { NodeOptions, NodeStatus, PeerStatus, PipelineStatus, SetStatus } from '../types.ts'
 import { bestFirst } from './network.ts'
 
 /** Version of this program. */
@@ -19,6 +19,7 @@ export interface Progress {
   validationLoss: number | null
   engine: { name: string; why: string }
   set?: SetStatus
+  pipeline?: PipelineStatus
 }
 
 export function createProgress(): Progress {
@@ -51,6 +52,37 @@ export function advance(progress: Progress, event: OwnEvent): void {
   else if (event.kind === 'resumed') set(event.step)
   else if (event.kind === 'final') progress.validationLoss = event.ownLoss
   else if (event.kind === 'contributions') progress.set = setOf(event)
+  else advancePipeline(progress, event)
+}
+
+/** Takes in what happens to stages. */
+function advancePipeline(progress: Progress, event: OwnEvent): void {
+  const { stages = [], flow } = progress.pipeline ?? {}
+  if (event.kind === 'stage-taken') {
+    const held = [...new Set([...stages, event.stage])].sort((a, b) => a - b)
+    progress.pipeline = { ...progress.pipeline, stages: held }
+    if (progress.phase === 'joining') progress.phase = 'training'
+  } else if (event.kind === 'stage-left') {
+    progress.pipeline = { ...progress.pipeline, stages: stages.filter((stage) => stage !== event.stage) }
+  } else if (event.kind === 'pipeline') {
+    const { holders, inFlight } = event
+    const { microbatches, retries, recoveries, stalledSeconds } = flow ?? NO_FLOW
+    const sums = { microbatches: microbatches + event.microbatches, retries: retries + event.retries }
+    progress.pipeline = { stages, flow: { holders, inFlight, ...sums, recoveries, stalledSeconds } }
+  } else if (event.kind === 'stage-recovered') {
+    const { recoveries, stalledSeconds, ...rest } = flow ?? NO_FLOW
+    const stalled = stalledSeconds + event.milliseconds / 1_000
+    progress.pipeline = { stages, flow: { ...rest, recoveries: recoveries + 1, stalledSeconds: stalled } }
+  }
+}
+
+const NO_FLOW: NonNullable<PipelineStatus['flow']> = {
+  holders: [],
+  inFlight: 0,
+  microbatches: 0,
+  retries: 0,
+  recoveries: 0,
+  stalledSeconds: 0,
 }
 
 const setOf = ({ contributions, authors, digest }: SetStatus): SetStatus => ({ contributions, authors, digest })

@@ -126,7 +126,7 @@ export interface Charts {
   draw(view: RunView, options: { axis: Axis; curves: Curves; name: (peer: string) => string }): void
 }
 
-/** Makes both charts; the second one shows how far replicas are apart, or how large the peers' sets of contributions are. */
+/** Makes both charts; the second one shows how far replicas are apart, how large the peers' sets of contributions are, or how fast a pipeline flows. */
 export function createCharts(lossHost: HTMLElement, secondHost: HTMLElement): Charts {
   const whole = (value: number): string => value.toLocaleString('en')
   const loss = new Chart(lossHost, whole, 3)
@@ -136,18 +136,20 @@ export function createCharts(lossHost: HTMLElement, secondHost: HTMLElement): Ch
       const lines: Line[] = []
       for (const peer of view.peers.values()) lines.push(...lossLines(peer, view.start, axis, curves, name))
       loss.draw(lines, axis)
-      const sets = view.holdsSets
-      const curveOf = (peer: PeerView): Curve => (sets ? peer.contributions : peer.disagreement)
+      const flows = view.pipeline.active
+      const timed = view.holdsSets || flows
+      const curveOf = (peer: PeerView): Curve =>
+        flows ? peer.flow : view.holdsSets ? peer.contributions : peer.disagreement
       const spread = [...view.peers.values()]
         .filter((peer) => curveOf(peer).length > 0)
         .map((peer) => ({
           label: name(peer.peer),
           colour: colour(peer.index),
           width: 1.6,
-          points: curveOf(peer).sorted(sets ? 'seconds' : 'steps', view.start),
-          dots: !sets,
+          points: curveOf(peer).sorted(timed ? 'seconds' : 'steps', view.start),
+          dots: !timed,
         }))
-      second.draw(spread, sets ? 'seconds' : 'rounds')
+      second.draw(spread, timed ? 'seconds' : 'rounds')
     },
   }
 }

@@ -1,6 +1,7 @@
 /** The table of peers, the reasons, the timeline and the texts. */
 import {
   describeEvent,
+  describeRole,
   formatBytes,
   formatDuration,
   formatLoss,
@@ -38,7 +39,11 @@ function peerRow(peer: PeerView, view: RunView, name: Name, now: number, most: n
     peer.partner === undefined
       ? '–'
       : `${name(peer.partner.peer)}, ${formatDuration((now - peer.partner.time) / 1000)} ago`
-  const round = view.holdsSets ? (peer.set?.contributions ?? 0) : (status?.round ?? peer.partner?.round ?? 0)
+  const round = view.holdsSets
+    ? (peer.set?.contributions ?? 0)
+    : view.pipeline.active
+      ? view.pipeline.lossesOf(peer.peer)
+      : (status?.round ?? peer.partner?.round ?? 0)
   const heard =
     status === undefined
       ? '–'
@@ -58,7 +63,9 @@ function peerRow(peer: PeerView, view: RunView, name: Name, now: number, most: n
     cell(round.toLocaleString('en')),
     cell(formatLoss(peer.train.last ?? status?.loss)),
     cell(formatLoss(peer.validation.last ?? status?.validationLoss)),
-    view.holdsSets ? setCell(peer, view) : cell(partner, false),
+    view.holdsSets
+      ? setCell(peer, view)
+      : cell(view.pipeline.active ? (describeRole(view.pipeline, peer.peer) ?? 'spare') : partner, false),
     bytesCell(status?.bytesSent, most, peer.index),
     bytesCell(status?.bytesReceived, most, peer.index),
     cell(heard),
@@ -107,7 +114,11 @@ export function drawReasons(list: HTMLElement, view: RunView, name: Name): void 
       make(
         'p',
         { class: 'quiet' },
-        view.exchangesDone > 0 ? 'Every exchange went through, and nothing was refused.' : 'Nothing so far.',
+        view.pipeline.microbatches > 0
+          ? 'Nothing was refused.'
+          : view.exchangesDone > 0
+            ? 'Every exchange went through, and nothing was refused.'
+            : 'Nothing so far.',
       ),
     )
     return

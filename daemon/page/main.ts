@@ -1,10 +1,19 @@
 /** The page: the typed event stream, folded into a RunView, drawn at most twice a second. */
-import { formatBytes, formatDuration, formatLoss, type PeerView, RunView, shortName } from '../view/index.ts'
+import {
+  formatBytes,
+  formatDuration,
+  formatLoss,
+  formatSeconds,
+  type PeerView,
+  RunView,
+  shortName,
+} from '../view/index.ts'
 import { type Axis, type Curves, createCharts } from './charts.ts'
 import { byId, dot, make, onSwitch, setText } from './dom.ts'
 import { follow } from './feed.ts'
 import { drawPeers, drawReasons, drawSamples, drawTimeline } from './lists.ts'
 import { drawRing } from './ring.ts'
+import { drawStages } from './stages.ts'
 
 /** Milliseconds between two drawings: calm to look at, and cheap whatever the rate of events. */
 const DRAW_INTERVAL = 500
@@ -69,6 +78,10 @@ function drawTiles(): void {
     drawSets(peers, sent)
     return
   }
+  if (view.pipeline.active) {
+    drawFlow()
+    return
+  }
   setText(byId('t-disagreement'), view.disagreement === undefined ? '–' : view.disagreement.toPrecision(2))
   setText(byId('t-exchanges'), Math.round(view.exchangesDone / 2).toLocaleString('en'))
   setText(byId('t-skipped'), skipped > 0 ? `· ${skipped} skipped` : '')
@@ -97,9 +110,32 @@ function drawSets(peers: readonly PeerView[], sent: number): void {
   byId('ring-talk').hidden = true
 }
 
+/** What takes the place of exchanges and disagreement where each peer holds a part of the model. */
+function drawFlow(): void {
+  const { pipeline } = view
+  const { row, recovered, retries, microbatches, longestStall } = pipeline
+  const held = row.filter(({ holders }) => holders.length > 0).length
+  setText(byId('l-disagreement'), 'stages held')
+  setText(byId('t-disagreement'), row.length === 0 ? '–' : `${held} of ${row.length}`)
+  setText(byId('l-exchanges'), 'microbatches')
+  setText(byId('t-exchanges'), microbatches.toLocaleString('en'))
+  setText(byId('t-skipped'), retries > 0 ? `· ${retries.toLocaleString('en')} begun again` : '')
+  const times = recovered === 1 ? 'once' : `${recovered} times`
+  setText(byId('t-rate'), recovered > 0 ? `· recovered ${times}, ${formatSeconds(longestStall)} at most` : '')
+  setText(byId('spread-title'), 'Microbatches a second')
+  setText(byId('spread-note'), 'through the whole pipeline and back, over time')
+  setText(byId('reasons-title'), 'Refused')
+  setText(byId('h-round'), 'losses')
+  setText(byId('h-partner'), 'holds')
+  byId('pipeline').hidden = false
+  byId('ring-talk').hidden = true
+}
+
 function drawLegend(): void {
+  // In a pipeline only those who have data know the loss.
+  const peers = [...view.peers.values()].filter((peer) => !view.pipeline.active || peer.validation.length > 0)
   byId('legend').replaceChildren(
-    ...[...view.peers.values()].map((peer) =>
+    ...peers.map((peer) =>
       make('span', { title: peer.peer }, dot(peer.index), `${name(peer.peer)} ${formatLoss(peer.validation.last)}`),
     ),
   )
@@ -110,6 +146,7 @@ function draw(now: number): void {
   // Ages in the table and the fading of exchanges move on without news.
   drawRing(byId<SVGSVGElement>('ring'), view, name, now)
   drawPeers(byId('peers'), view, name, now)
+  if (view.pipeline.active) drawStages(byId('stages'), byId('stages-note'), view, name, now)
   if (!changed && !dirty) return
   drawnVersion = view.version
   drawHeader()

@@ -1,5 +1,5 @@
 /** The swarm as a ring: who is connected to whom, and who exchanged with whom lately. */
-import type { Exchange, PeerView, RunView } from '../view/index.ts'
+import { describeRole, type Exchange, type PeerView, type RunView } from '../view/index.ts'
 import { colourVariable, makeSvg } from './dom.ts'
 
 const CENTRE = { x: 180, y: 158 }
@@ -39,8 +39,7 @@ export function drawRing(svg: SVGSVGElement, view: RunView, name: (peer: string)
     line.append(makeSvg('title', {}, `${name(exchange.a)} and ${name(exchange.b)}, round ${exchange.round}`))
     drawn.push(line)
   }
-  for (const peer of peers)
-    drawn.push(...drawPeer(peer, places.get(peer.peer) as Place, name, view.status?.peer === peer.peer, peers.length))
+  for (const peer of peers) drawn.push(...drawPeer(peer, places.get(peer.peer) as Place, name, view, peers.length))
   svg.replaceChildren(...drawn)
 }
 
@@ -63,7 +62,7 @@ function drawPeer(
   peer: PeerView,
   place: Place,
   name: (peer: string) => string,
-  self: boolean,
+  view: RunView,
   count: number,
 ): SVGElement[] {
   const size = count > 16 ? 6 : count > 8 ? 9 : 12
@@ -72,7 +71,7 @@ function drawPeer(
   if (peer.down) circle.style.stroke = colour
   else circle.style.fill = colour
   const drawn: SVGElement[] = [circle]
-  if (self) {
+  if (view.status?.peer === peer.peer) {
     const halo = makeSvg('circle', { class: 'halo', cx: place.x, cy: place.y, r: size + 4 })
     halo.style.color = colour
     drawn.push(halo)
@@ -80,12 +79,15 @@ function drawPeer(
   if (count > 24) return drawn
   const above = Math.sin(place.angle) < -0.3 && count > 1
   const y = above ? place.y - size - 20 : place.y + size + 17
+  const role = describeRole(view.pipeline, peer.peer)
   const where =
-    peer.set !== undefined
-      ? `${peer.set.contributions.toLocaleString('en')} contributions`
-      : peer.status !== undefined
-        ? `round ${peer.status.round}`
-        : ''
+    role !== undefined
+      ? role
+      : peer.set !== undefined
+        ? `${peer.set.contributions.toLocaleString('en')} contributions`
+        : peer.status !== undefined
+          ? `round ${peer.status.round}`
+          : ''
   const state = peer.down ? 'silent' : where
   drawn.push(
     makeSvg('text', { x: place.x, y }, name(peer.peer)),

@@ -1,5 +1,6 @@
 /** Words and figures for people, the same on the page and in the terminal. */
-import type { NodeEvent, SetStatus } from '../types.ts'
+import type { StageOrigin } from '../../protocols/index.ts'
+import type { NodeEvent, PipelineStatus, SetStatus } from '../types.ts'
 
 /** A peer id as people see it: the tail, because all Ed25519 peer ids begin alike. */
 export function shortName(peer: string): string {
@@ -46,6 +47,16 @@ export function formatLoss(loss: number | null | undefined): string {
 export function describeSet({ contributions, authors, digest }: SetStatus): string {
   const count = (what: number, one: string): string => `${what.toLocaleString('en')} ${one}${what === 1 ? '' : 's'}`
   return `${count(contributions, 'contribution')} of ${count(authors, 'author')}, ${digest.slice(0, 8)}`
+}
+
+/** A node's part in a pipeline in words. */
+export function describePipeline({ stages, flow }: PipelineStatus): string {
+  const held = stages.length === 0 ? 'holds no stage' : `holds ${stages.map(stageName).join(', ')}`
+  if (flow === undefined) return held
+  const { microbatches, inFlight, retries, recoveries, stalledSeconds } = flow
+  const flows = `${microbatches.toLocaleString('en')} microbatches, ${inFlight} in flight, ${retries} begun again`
+  const times = `${recoveries} ${recoveries === 1 ? 'recovery' : 'recoveries'}`
+  return `${held}; ${flows}; ${times}${recoveries > 0 ? ` in ${formatDuration(stalledSeconds)}` : ''}`
 }
 
 const SKIPPED: Record<string, string> = {
@@ -128,6 +139,33 @@ export function describeEvent(event: NodeEvent, name: (peer: string) => string =
         ? `replays ${replay} instead of taking ${snapshot}`
         : `takes ${snapshot} instead of replaying ${replay}`
     }
+    case 'stage-taken': {
+      const missing = event.degraded ? ', with a neighbour missing' : ''
+      const cost = event.bytes > 0 ? ` (${formatBytes(event.bytes)} in ${formatSeconds(event.milliseconds)})` : ''
+      const origin = describeOrigin(event.how, event.stage, event.from.map(name))
+      return `holds ${stageName(event.stage)} from step ${event.step} on, ${origin}${missing}${cost}`
+    }
+    case 'stage-left': {
+      const to = event.to === undefined ? '' : ` to ${name(event.to)}`
+      return `gave ${stageName(event.stage)} away${to} at step ${event.step}`
+    }
+    case 'stage-lost': {
+      const holder = event.about === undefined ? 'its holder' : name(event.about)
+      return `lost ${stageName(event.stage)} at step ${event.step}: ${holder} ${LOST[event.reason] ?? event.reason}`
+    }
+    case 'stage-recovered': {
+      const holder = event.about === undefined ? 'another peer' : name(event.about)
+      const loss = `validation loss ${formatLoss(event.lossBefore)} → ${formatLoss(event.lossAfter)}`
+      const origin = describeOrigin(event.how, event.stage)
+      const after = formatSeconds(event.milliseconds)
+      return `goes on after ${after}: ${holder} holds ${stageName(event.stage)}, ${origin}; ${loss}`
+    }
+    case 'pipeline': {
+      const retries = event.retries > 0 ? `, ${event.retries} begun again` : ''
+      return `passed ${event.microbatches} microbatches by step ${event.step}, ${event.inFlight} in flight${retries}`
+    }
+    case 'plan-agreed':
+      return `follows plan ${event.plan.slice(0, 8)}: ${event.paths} paths, about ${event.seconds.toPrecision(2)} s a step`
     case 'final': {
       if (event.sha256 !== undefined)
         return `ended with parameters ${event.sha256.slice(0, 12)}: validation loss ${formatLoss(event.loss)}`
@@ -138,6 +176,53 @@ export function describeEvent(event: NodeEvent, name: (peer: string) => string =
       // A newer peer may know kinds that this build does not.
       return String((event as { kind: unknown }).kind)
   }
+}
+
+const LOST: Record<string, string> = {
+  disconnected: 'disconnected',
+  silent: 'does not answer',
+  refused: 'refuses it',
+}
+
+/** What people call a stage. */
+export function stageName(stage: number): string {
+  return stage === 0 ? 'the ends' : `stage ${stage}`
+}
+
+/** Where the parameters of a stage came from, in words that follow "stage 3,". `from`: names of the peers that gave them. */
+export function describeOrigin(how: StageOrigin, stage: number, from: readonly string[] = []): string {
+  const givers = from.length === 0 ? '' : ` of ${from.join(' and ')}`
+  switch (how) {
+    case 'initial':
+      return 'at the start of the run'
+    case 'own':
+      return 'from its own checkpoint'
+    case 'replica':
+      return `copied from the replica${givers}`
+    case 'moved':
+      return `handed over${from.length === 0 ? '' : ` by ${from.join(' and ')}`}`
+    case 'average':
+      return `rebuilt from stages ${stage - 1} and ${stage + 1}${givers}`
+    case 'uniform':
+      return `rebuilt from the plain mean of stages ${stage - 1} and ${stage + 1}${givers}`
+    case 'twin':
+      return `rebuilt as a copy of its twin${givers}`
+    case 'neighbour':
+      return `rebuilt as a copy of the nearest stage${givers}`
+    case 'random':
+      return 'begun anew'
+    case 'checkpoint':
+      return 'taken back to the last checkpoint, as all others'
+    default:
+      // A newer peer may know ways that this build does not.
+      return `by ${how as string}`
+  }
+}
+
+/** Milliseconds as "0.42 s", "3.1 s", "2 min 05 s". */
+export function formatSeconds(milliseconds: number): string {
+  const seconds = Math.max(0, milliseconds) / 1_000
+  return seconds < 60 ? `${seconds.toFixed(seconds < 1 ? 2 : 1)} s` : formatDuration(seconds)
 }
 
 function ordinal(count: number): string {

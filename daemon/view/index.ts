@@ -1,3 +1,15 @@
 export { Curve } from './curve.ts'
-export { describeEvent, describeSet, formatBytes, formatDuration, formatLoss, readable, shortName } from './format.ts'
+export {
+  describeEvent,
+  describeOrigin,
+  describePipeline,
+  describeSet,
+  formatBytes,
+  formatDuration,
+  formatLoss,
+  formatSeconds,
+  readable,
+  shortName,
+} from './format.ts'
+export { describeRole, type FlowView, PipelineView, type Recovery, type StageView } from './pipeline-view.ts'
 export { type Exchange, type PeerView, RunView, type TimelineEntry } from './run-view.ts'

@@ -1,6 +1,7 @@
 /** A run as it can be drawn, folded from the typed event stream. Runs in the browser and in the tests: nothing of the machine in here. */
 import type { NodeEvent, NodeStatus, PeerStatus, SetStatus } from '../types.ts'
 import { Curve } from './curve.ts'
+import { PipelineView } from './pipeline-view.ts'
 
 /** What is known of one peer. */
 export interface PeerView {
@@ -14,6 +15,8 @@ export interface PeerView {
   disagreement: Curve
   /** Size of its set of contributions, where the run has such; against time. */
   contributions: Curve
+  /** Microbatches a second that it sent through a pipeline as a data peer; against time. */
+  flow: Curve
   /** The set that it told of last. */
   set?: SetStatus
   /** Last of what it said of itself. */
@@ -69,6 +72,11 @@ const TONES: Partial<Record<NodeEvent['kind'], TimelineEntry['tone']>> = {
   rejected: 'warn',
   excluded: 'warn',
   plan: 'plain',
+  'stage-taken': 'good',
+  'stage-left': 'plain',
+  'stage-lost': 'warn',
+  'stage-recovered': 'good',
+  'plan-agreed': 'plain',
 }
 
 export class RunView {
@@ -89,6 +97,8 @@ export class RunView {
   readonly leftOut = new Map<string, number>()
   /** Pairs with an open connection, as "a|b" with a < b. */
   readonly links = new Set<string>()
+  /** Stages and who holds them, where the run has such. */
+  readonly pipeline = new PipelineView()
   status: NodeStatus | undefined
   /** Time of the first event, milliseconds since the epoch. */
   start = Number.POSITIVE_INFINITY
@@ -146,6 +156,7 @@ export class RunView {
   }
 
   private fold(event: NodeEvent, view: PeerView): void {
+    this.pipeline.apply(event)
     switch (event.kind) {
       case 'step': {
         const last = view.train.last
@@ -158,6 +169,9 @@ export class RunView {
       case 'contributions':
         view.set = event
         view.contributions.add(event.contributions, event.time, event.contributions)
+        return
+      case 'pipeline':
+        view.flow.add(event.time, event.time, this.pipeline.flows.get(event.peer)?.perSecond ?? Number.NaN)
         return
       case 'exchange':
         this.exchange(event, view)
@@ -229,6 +243,7 @@ export class RunView {
       validation: new Curve(600),
       disagreement: new Curve(600),
       contributions: new Curve(600),
+      flow: new Curve(600),
       down: false,
     }
     this.peers.set(peer, view)

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { NodeEvent } from '../types.ts'
 import { Curve } from './curve.ts'
-import { describeEvent, formatBytes, formatDuration, formatLoss } from './format.ts'
+import { describeEvent, describePipeline, formatBytes, formatDuration, formatLoss } from './format.ts'
+import { describeRole } from './pipeline-view.ts'
 import { RunView } from './run-view.ts'
 
 let sequence = 0
@@ -204,5 +205,132 @@ describe('figures', () => {
     assert.deepEqual([0, 59.6, 61, 3_725].map(formatDuration), ['0 s', '1 min 00 s', '1 min 01 s', '1 h 02 min'])
     assert.equal(formatLoss(null), '–')
     assert.equal(formatLoss(1.23456), '1.235')
+  })
+})
+
+describe('the view of a pipeline', () => {
+  const flow = (step: number, holders: Record<number, string[]>, inFlight = 3) => ({
+    kind: 'pipeline',
+    step,
+    microbatches: 8,
+    inFlight,
+    retries: step === 2 ? 4 : 0,
+    holders: Object.entries(holders).map(([stage, peers]) => ({ stage: Number(stage), peers })),
+    bytesSent: 1,
+    bytesReceived: 1,
+  })
+
+  it('knows who holds which stage, through a death and the recovery after it', () => {
+    const view = new RunView()
+    view.apply(
+      at('D', 1_000, {
+        kind: 'stage-taken',
+        stage: 0,
+        how: 'initial',
+        from: [],
+        step: 0,
+        degraded: false,
+        bytes: 0,
+        milliseconds: 0,
+      }),
+    )
+    view.apply(at('D', 2_000, flow(1, { 1: ['A'], 2: ['B'], 3: ['C'] })))
+    view.apply(at('D', 4_000, flow(2, { 1: ['A'], 2: ['B'], 3: ['C'] })))
+    assert.deepEqual(view.peers.get('D')?.flow.y, [4], 'eight microbatches in two seconds')
+    assert.equal(describeRole(view.pipeline, 'D'), 'data')
+    assert.equal(describeRole(view.pipeline, 'B'), 'stage 2')
+    view.apply(at('D', 5_000, { kind: 'stage-lost', stage: 2, about: 'B', step: 3, reason: 'disconnected' }))
+    assert.equal(describeRole(view.pipeline, 'B'), undefined)
+    assert.equal(view.pipeline.row[1]?.lostAt, 5_000)
+    view.apply(
+      at('A', 5_400, {
+        kind: 'stage-taken',
+        stage: 2,
+        how: 'average',
+        from: ['A', 'C'],
+        step: 2,
+        degraded: false,
+        bytes: 9,
+        milliseconds: 100,
+      }),
+    )
+    view.apply(
+      at('D', 5_500, {
+        kind: 'stage-recovered',
+        stage: 2,
+        about: 'A',
+        how: 'average',
+        step: 3,
+        lossBefore: 2.31,
+        lossAfter: 2.35,
+        milliseconds: 500,
+      }),
+    )
+    assert.equal(describeRole(view.pipeline, 'A'), 'stages 1, 2')
+    assert.equal(view.pipeline.row[1]?.lostAt, undefined)
+    assert.equal(view.pipeline.lossesOf('B'), 1)
+    assert.deepEqual([view.pipeline.microbatches, view.pipeline.retries, view.pipeline.recovered], [16, 4, 1])
+    assert.equal(view.pipeline.longestStall, 500)
+    assert.equal(view.pipeline.inFlight(6_000), 3)
+    assert.equal(view.pipeline.inFlight(600_000), 0, 'a silent data peer has nothing on its way that we know of')
+    const tones = view.timeline.map(({ tone }) => tone)
+    assert.deepEqual(tones, ['good', 'warn', 'good', 'good'])
+  })
+
+  it('says what a node does in it', () => {
+    assert.equal(describePipeline({ stages: [] }), 'holds no stage')
+    const flow = { holders: [], inFlight: 3, microbatches: 1_200, retries: 4, recoveries: 2, stalledSeconds: 3.4 }
+    assert.equal(
+      describePipeline({ stages: [0, 2], flow }),
+      'holds the ends, stage 2; 1,200 microbatches, 3 in flight, 4 begun again; 2 recoveries in 3 s',
+    )
+  })
+
+  it('stays bounded, whatever peers say', () => {
+    const view = new RunView()
+    for (let n = 0; n < 2_000; n++) {
+      const stage = { stage: n, how: 'initial', from: [], step: 0, degraded: false, bytes: 0, milliseconds: 0 }
+      view.apply(at('A', n, { kind: 'stage-taken', ...stage }))
+      view.apply(at('A', n, { kind: 'stage-lost', stage: 1, about: `B${n}`, step: 3, reason: 'silent' }))
+      const recovered = { stage: 2, about: 'B', how: 'average', step: 3, lossBefore: 1, lossAfter: 1, milliseconds: 1 }
+      view.apply(at('A', n, { kind: 'stage-recovered', ...recovered }))
+    }
+    assert.ok(view.pipeline.stages.size <= 64 && view.pipeline.recoveries.length <= 50)
+  })
+
+  it('says what was lost, where it came from and what that did to the loss', () => {
+    const name = (peer: string): string => `peer-${peer}`
+    const say = (event: object): string => describeEvent(at('1', 0, event), name)
+    assert.equal(
+      say({ kind: 'stage-lost', stage: 3, about: '4', step: 120, reason: 'disconnected' }),
+      'lost stage 3 at step 120: peer-4 disconnected',
+    )
+    assert.equal(
+      say({
+        kind: 'stage-taken',
+        stage: 3,
+        how: 'average',
+        from: ['2', '5'],
+        step: 119,
+        degraded: false,
+        bytes: 1_200_000,
+        milliseconds: 400,
+      }),
+      'holds stage 3 from step 119 on, rebuilt from stages 2 and 4 of peer-2 and peer-5 (1.20 MB in 0.40 s)',
+    )
+    assert.equal(
+      say({
+        kind: 'stage-recovered',
+        stage: 3,
+        about: '2',
+        how: 'average',
+        step: 120,
+        lossBefore: 2.31,
+        lossAfter: 2.35,
+        milliseconds: 412,
+      }),
+      'goes on after 0.41 s: peer-2 holds stage 3, rebuilt from stages 2 and 4; validation loss 2.310 → 2.350',
+    )
+    assert.equal(say({ kind: 'stage-left', stage: 0, to: '7', step: 5 }), 'gave the ends away to peer-7 at step 5')
   })
 })

@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { callApi } from '../../api/index.ts'
 import type { NodeStatus } from '../../types.ts'
-import { describeSet, formatBytes, formatDuration, formatLoss } from '../../view/index.ts'
+import { describePipeline, describeSet, formatBytes, formatDuration, formatLoss } from '../../view/index.ts'
 import { createOutput } from '../output.ts'
 import { locate, type PlaceFlags, placeOptions } from '../place.ts'
 
@@ -19,6 +19,7 @@ export function status(): Command {
       ['phase', `${state.phase}, step ${state.step} of ${state.steps}, round ${state.round}`],
       ['loss', `training ${formatLoss(state.loss)}, validation ${formatLoss(state.validationLoss)}`],
       ...(state.set === undefined ? [] : [['set', describeSet(state.set)] as [string, string]]),
+      ...(state.pipeline === undefined ? [] : [['pipeline', describePipeline(state.pipeline)] as [string, string]]),
       ['peers', `${state.members} in the run, ${state.connections} connections`],
       ['sent', `${formatBytes(state.bytesSent)}, received ${formatBytes(state.bytesReceived)}`],
       ['model', `${state.model.preset}, ${state.model.parameters.toLocaleString('en')} parameters, ${state.strategy}`],

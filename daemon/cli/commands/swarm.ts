@@ -254,6 +254,11 @@ function note(event: NodeEvent, swarm: LocalSwarm, progress: Progress, name: (pe
       'resumed',
       'excluded',
       'plan',
+      'stage-taken',
+      'stage-left',
+      'stage-lost',
+      'stage-recovered',
+      'plan-agreed',
     ].includes(event.kind) ||
     (event.kind === 'joined' && (guest || event.step > 0))
   // One peer's texts are enough, and before the first step there is nothing to read.
