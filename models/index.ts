@@ -11,7 +11,7 @@ export * from './checkpoint/index.ts'
 export * from './data/index.ts'
 export { type EngineOptions, openEngine, prepareEngineEnvironment } from './engine/index.ts'
 export { ModelError } from './errors.ts'
-export { generateText } from './generate/index.ts'
+export { generateText, generateTextAsync } from './generate/index.ts'
 export * from './optimizers/index.ts'
 export {
   type ModelSpec,
@@ -26,6 +26,8 @@ export {
   type TrainingSpec,
   trainingSchema,
 } from './presets/index.ts'
+export { createGenerator } from './random.ts'
+export * from './stages/index.ts'
 export { byteTokenizer } from './tokenizers/index.ts'
 export * from './trainer/index.ts'
 export type * from './types.ts'

@@ -2,6 +2,7 @@
 import { createGenerator, fillBell } from '../random.ts'
 import type { Layout, TensorSpec } from '../types.ts'
 import type { ModelConfig } from './config.ts'
+import type { TensorDefinition } from './definition.ts'
 import { tensorsOf } from './registry.ts'
 
 /** Elements between two possible starts of a tensor: 64 bytes, a cache line and what TensorFlow needs to use memory in place. */
@@ -14,10 +15,15 @@ const align = (length: number) => Math.ceil(length / ALIGNMENT) * ALIGNMENT
  * @throws ModelError 'bad-model' for an impossible configuration.
  */
 export function layoutOf(model: ModelConfig): Layout {
+  return placeTensors(tensorsOf(model))
+}
+
+/** The layout of some of a model's tensors, one after the other in the order given. */
+export function placeTensors(definitions: readonly TensorDefinition[]): Layout {
   const tensors: TensorSpec[] = []
   let length = 0
   let parameters = 0
-  for (const { name, shape } of tensorsOf(model)) {
+  for (const { name, shape } of definitions) {
     const size = shape.reduce((product, side) => product * side, 1)
     tensors.push({ name, shape, offset: length, length: size })
     length += align(size)
@@ -27,7 +33,7 @@ export function layoutOf(model: ModelConfig): Layout {
 }
 
 /**
- * Fills `theta` with the model's start. Every tensor draws from its own stream of (seed, name), by integer arithmetic, so the bits are
+ * Fills `theta` with the start of a layout's tensors, which are all or some of the model's. Every tensor draws from its own stream of (seed, name), by integer arithmetic, so the bits are
  * the same on every machine and engine.
  */
 export function initialize(layout: Layout, model: ModelConfig, seed: number, theta: Float32Array): void {

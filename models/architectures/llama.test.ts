@@ -7,7 +7,7 @@ import { Graph, Parameters, primitivesOf } from '../ops/index.ts'
 import type { TrainingConfig } from '../optimizers/index.ts'
 import { createTrainer, trainerVectors } from '../trainer/index.ts'
 import type { Batch, Dataset } from '../types.ts'
-import { architectureOf, type DecoderConfig, layoutOf } from './index.ts'
+import { type DecoderConfig, forwardModel, layoutOf } from './index.ts'
 
 interface Fixture {
   inputs: number[]
@@ -60,8 +60,8 @@ describe('the decoder against LlamaForCausalLM of transformers', async () => {
   it('gives the same logits to 1e-4', () => {
     const math = primitivesOf(engine)
     const parameters = new Parameters(math, layout, theta)
-    const graph = new Graph(math, parameters)
-    const logits = architectureOf(model).logits(graph, model, batch)
+    const graph = new Graph(math, parameters, { training: false })
+    const logits = forwardModel(graph, model, batch)
     assertClose(math.read(logits.tensor), decode(fixture.logits), 1e-4)
     graph.dispose()
     parameters.dispose()

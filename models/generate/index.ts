@@ -17,16 +17,40 @@ export function generateText(
   generator: Generator,
   logitsAfter: (tokens: Int32Array) => Float32Array,
 ): string {
+  const writer = write(options, tokenizer, context, generator)
+  let at = writer.next()
+  while (!at.done) at = writer.next(logitsAfter(at.value))
+  return at.value
+}
+
+/** {@link generateText} for logits that come from elsewhere: they are waited for. What `logitsAfter` rejects with ends it. */
+export async function generateTextAsync(
+  options: GenerateOptions,
+  tokenizer: Tokenizer,
+  context: number,
+  generator: Generator,
+  logitsAfter: (tokens: Int32Array) => Promise<Float32Array>,
+): Promise<string> {
+  const writer = write(options, tokenizer, context, generator)
+  let at = writer.next()
+  while (!at.done) at = writer.next(await logitsAfter(at.value))
+  return at.value
+}
+
+/** Asks for the logits after some tokens, again and again; returns the text. */
+function* write(options: GenerateOptions, tokenizer: Tokenizer, context: number, generator: Generator): Writer {
   check(options)
   const history = [...tokenizer.encode(options.prompt)]
   if (history.length === 0) history.push(0)
   const prompted = history.length
   for (let i = 0; i < options.tokens; i++) {
-    const logits = logitsAfter(Int32Array.from(history.slice(-context)))
+    const logits = yield Int32Array.from(history.slice(-context))
     history.push(sample(logits, options.temperature, options.topK, generator.uniform()))
   }
   return tokenizer.decode(history.slice(prompted))
 }
+
+type Writer = globalThis.Generator<Int32Array, string, Float32Array>
 
 /**
  * One token: the likeliest at temperature 0, else drawn from softmax(logits / temperature) over the `topK` likeliest (0: all).

@@ -34,19 +34,20 @@ interface Entry {
 export class Graph {
   readonly math: Primitives
   readonly parameters: Parameters
-  private readonly sink: GradientSink | undefined
+  /** Whether a backward pass follows; without one the graph only computes values, for evaluation and generation. */
+  readonly training: boolean
+  private sink: GradientSink | undefined
   private readonly tape: Entry[] = []
 
-  /** Without a sink the graph only computes values, for evaluation and generation. */
-  constructor(math: Primitives, parameters: Parameters, sink?: GradientSink) {
+  constructor(math: Primitives, parameters: Parameters, options: { training: boolean }) {
     this.math = math
     this.parameters = parameters
-    this.sink = sink
+    this.training = options.training
   }
 
-  /** Whether a backward pass follows. */
-  get training(): boolean {
-    return this.sink !== undefined
+  /** Tensors that the graph owns now. */
+  get size(): number {
+    return this.tape.reduce((total, { saved }) => total + 1 + saved.length, 0)
   }
 
   /** The tensor of a parameter, or of neighbouring matrices stacked; owned by {@link Parameters}. */
@@ -57,6 +58,11 @@ export class Graph {
   /** A value that needs no gradient. The graph owns the tensor from here. */
   data(tensor: Tensor): Value {
     return this.record(tensor, [], () => undefined, false)
+  }
+
+  /** A value from outside, which the graph owns from here. `take` reads its gradient in the backward pass; that tensor stays the graph's. */
+  input(tensor: Tensor, take: (gradient: Tensor) => void): Value {
+    return this.record(tensor, [], take)
   }
 
   /**
@@ -86,17 +92,25 @@ export class Graph {
     this.sink?.addRows(name, ids, rows)
   }
 
-  /** Runs the tape backwards from the last value, whose gradient is given, and frees everything. */
-  backward(output: Value, gradient: Tensor): void {
+  /** Runs the tape backwards from the last value, whose gradient is given, and frees everything. The parameters' gradients go to `sink`. */
+  backward(output: Value, gradient: Tensor, sink: GradientSink): void {
+    this.sink = sink
     this.give(output, gradient)
     for (let entry = this.tape.pop(); entry !== undefined; entry = this.tape.pop()) {
       const total = this.collect(entry.output)
-      if (total !== undefined) {
-        entry.backward(total)
-        total.dispose()
+      try {
+        if (total !== undefined) entry.backward(total)
+      } finally {
+        total?.dispose()
+        this.free(entry)
       }
-      this.free(entry)
     }
+  }
+
+  /** Takes the tensors out of the scope they were made in, which would free them at its end: the backward pass comes in another one. */
+  keep(): void {
+    const { tf } = this.math.engine
+    for (const { output, saved } of this.tape) for (const tensor of [output.tensor, ...saved]) tf.keep(tensor)
   }
 
   /** Without a backward pass to come, frees all values but this one: what was computed before is not needed again. Else does nothing. */

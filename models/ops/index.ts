@@ -5,6 +5,7 @@ import { portablePrimitives } from './portable.ts'
 import type { Primitives } from './primitives.ts'
 
 export { type GradientSink, Graph, type Value } from './graph.ts'
+export { withoutLeak } from './leaks.ts'
 export { FlatGradient, Parameters } from './parameters.ts'
 export type { Primitives, Tensor } from './primitives.ts'
 

@@ -69,12 +69,13 @@ function stack(specs: Map<string, TensorSpec>, names: readonly string[]): Omit<T
   return { shape: [rows, ...first.shape.slice(1)], offset: first.offset, length: end - first.offset }
 }
 
-/** Collects gradients in a flat vector: the first of a parameter overwrites, the next ones add. */
+/** Adds gradients to a flat vector. After {@link FlatGradient.clear}, the first of each parameter overwrites what was there. */
 export class FlatGradient implements GradientSink {
   private readonly math: Primitives
   private readonly specs: Map<string, TensorSpec>
   private readonly vector: Float32Array
-  private readonly touched = new Set<string>()
+  /** Parameters whose sum has begun; undefined as long as every gradient adds to what is there. */
+  private touched: Set<string> | undefined
 
   constructor(math: Primitives, layout: Layout, vector: Float32Array) {
     this.math = math
@@ -82,17 +83,16 @@ export class FlatGradient implements GradientSink {
     this.vector = vector
   }
 
-  /** Starts a new sum. */
+  /** Starts a new sum, into which every parameter must come. */
   clear(): void {
-    this.touched.clear()
+    this.touched = new Set()
   }
 
   add(parameters: readonly string[], gradient: Tensor): void {
     const { offset, length } = stack(this.specs, parameters)
     const values = this.math.read(gradient)
     const key = parameters.join(' + ')
-    if (!this.touched.has(key)) {
-      this.touched.add(key)
+    if (this.begins(key)) {
       this.vector.set(values, offset)
       return
     }
@@ -105,14 +105,18 @@ export class FlatGradient implements GradientSink {
     const values = this.math.read(rows)
     const width = values.length / ids.length
     const table = this.vector.subarray(offset, offset + length)
-    if (!this.touched.has(parameter)) {
-      this.touched.add(parameter)
-      table.fill(0)
-    }
+    if (this.begins(parameter)) table.fill(0)
     for (let row = 0; row < ids.length; row++) {
       const from = row * width
       const to = (ids[row] as number) * width
       for (let i = 0; i < width; i++) table[to + i] = (table[to + i] as number) + (values[from + i] as number)
     }
+  }
+
+  /** Whether this is the first gradient of a parameter in a new sum. */
+  private begins(key: string): boolean {
+    if (this.touched === undefined || this.touched.has(key)) return false
+    this.touched.add(key)
+    return true
   }
 }

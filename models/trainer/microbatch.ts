@@ -21,6 +21,18 @@ export function splitBatch(batch: Batch, rows: number): Batch[] {
   return parts
 }
 
+/** The validation data in parts of at most `rows` rows, no more than `maxRows` in all. */
+export function* validationParts(dataset: Dataset, rows: number, maxRows = Number.POSITIVE_INFINITY): Generator<Batch> {
+  let left = maxRows
+  for (const batch of dataset.validation(rows)) {
+    const [part] = splitBatch(batch, left)
+    if (part === undefined) return
+    yield part
+    left -= part.rows
+    if (left < 1) return
+  }
+}
+
 function cut(batch: Batch, begin: number, end: number): Batch {
   if (batch.kind === 'text') {
     const { context, inputs, targets } = batch

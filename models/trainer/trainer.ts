@@ -1,11 +1,13 @@
-import { architectureOf, layoutOf, tensorsOf } from '../architectures/index.ts'
+import { forwardModel, layoutOf, tensorsOf } from '../architectures/index.ts'
 import { ModelError } from '../errors.ts'
 import { generateText } from '../generate/index.ts'
-import { FlatGradient, Graph, Parameters, type Primitives, primitivesOf } from '../ops/index.ts'
+import { FlatGradient, Graph, Parameters, type Primitives, primitivesOf, withoutLeak } from '../ops/index.ts'
+import { clipping, notFinite } from '../optimizers/clip.ts'
 import { createOptimizer, decayRanges, learningRateAt, type Optimizer } from '../optimizers/index.ts'
 import { createGenerator } from '../random.ts'
 import type { Batch, EvaluationReport, GenerateOptions, Layout, StepReport } from '../types.ts'
-import { defaultMicrobatch, sampleCount, splitBatch } from './microbatch.ts'
+import { backwardLoss, lossOf, type Outcome } from './loss.ts'
+import { defaultMicrobatch, sampleCount, splitBatch, validationParts } from './microbatch.ts'
 import type { NamedVectors, Trainer, TrainerOptions } from './types.ts'
 
 /** Local training; see {@link Trainer}. */
@@ -46,13 +48,12 @@ export class LocalTrainer implements Trainer {
     const begin = performance.now()
     const { optimizer } = this.learner
     const { training, kernels } = this.options
-    const { clip = 1 } = training
     const loss = this.gradient(this.stepNumber)
-    const gradient = this.vectors.float32('gradient')
-    const gradientNorm = Math.sqrt(kernels.sumSquares(gradient))
-    if (!Number.isFinite(gradientNorm)) this.refuse(this.firstBad(gradient))
+    const { gradientNorm, gradientScale } = clipping(kernels, this.layout, this.vectors.float32('gradient'), {
+      clip: training.clip,
+      step: this.stepNumber + 1,
+    })
     const learningRate = learningRateAt(training, this.stepNumber)
-    const gradientScale = clip > 0 && gradientNorm > clip ? clip / gradientNorm : 1
     this.stepNumber++
     optimizer.apply(this.stepNumber, learningRate, gradientScale)
     return {
@@ -77,7 +78,7 @@ export class LocalTrainer implements Trainer {
       total += this.withoutLeak(() => this.forwardBackward(part, 1 / samples, gradients))
     }
     const loss = total / samples
-    if (!Number.isFinite(loss)) this.refuse('loss')
+    if (!Number.isFinite(loss)) throw notFinite(this.stepNumber + 1, 'loss')
     return loss
   }
 
@@ -85,7 +86,7 @@ export class LocalTrainer implements Trainer {
     const { dataset, training } = this.options
     const batch = dataset.batch(batchNumber, training.batch)
     let total = 0
-    for (const part of splitBatch(batch, this.microbatch)) total += this.forward(vector, part).total
+    for (const part of splitBatch(batch, this.microbatch)) total += this.forward(vector, part).loss
     return total / sampleCount(batch)
   }
 
@@ -95,16 +96,11 @@ export class LocalTrainer implements Trainer {
     let total = 0
     let right = 0
     let samples = 0
-    let rows = 0
-    for (const batch of dataset.validation(this.microbatch)) {
-      const [part] = splitBatch(batch, maxRows - rows)
-      if (part === undefined) break
+    for (const part of validationParts(dataset, this.microbatch, maxRows)) {
       const result = this.forward(vector, part)
-      total += result.total
+      total += result.loss
       right += result.right
-      samples += sampleCount(part)
-      rows += part.rows
-      if (rows >= maxRows) break
+      samples += result.samples
     }
     return {
       step: this.stepNumber,
@@ -158,33 +154,22 @@ export class LocalTrainer implements Trainer {
 
   /** Adds one part's gradient, times `weight`, to the sum; returns the sum of its losses. */
   private forwardBackward(part: Batch, weight: number, gradients: FlatGradient): number {
-    const graph = new Graph(this.math, this.tensors('theta'), gradients)
-    const logits = architectureOf(this.options.model).logits(graph, this.options.model, part)
-    const { losses, gradient } = this.math.crossEntropy(logits.tensor, labelsOf(part))
-    const factor = this.math.constant(`factor ${weight}`, () => this.math.float(Float32Array.of(weight), []))
-    graph.backward(logits, this.math.multiply(gradient, factor))
-    gradient.dispose()
-    return sum(losses)
+    const graph = new Graph(this.math, this.tensors('theta'), { training: true })
+    const logits = forwardModel(graph, this.options.model, part)
+    return backwardLoss(graph, logits, part, { weight, sink: gradients }).loss
   }
 
-  /** Sum of the losses, and how many samples have their label as the largest logit (images only). */
-  private forward(vector: string, part: Batch): { total: number; right: number } {
+  private forward(vector: string, part: Batch): Outcome {
     return this.withoutLeak(() => {
-      const graph = new Graph(this.math, this.tensors(vector))
-      const logits = architectureOf(this.options.model).logits(graph, this.options.model, part)
-      const labels = labelsOf(part)
-      const { losses, gradient } = this.math.crossEntropy(logits.tensor, labels)
-      gradient.dispose()
-      const right = part.kind === 'image' ? countRight(this.math.read(logits.tensor), labels) : 0
-      graph.dispose()
-      return { total: sum(losses), right }
+      const graph = new Graph(this.math, this.tensors(vector), { training: false })
+      return lossOf(graph, forwardModel(graph, this.options.model, part), part)
     })
   }
 
   private logits<Result>(vector: string, batch: Batch, use: (values: Float32Array, classes: number) => Result): Result {
     return this.withoutLeak(() => {
-      const graph = new Graph(this.math, this.tensors(vector))
-      const logits = architectureOf(this.options.model).logits(graph, this.options.model, batch)
+      const graph = new Graph(this.math, this.tensors(vector), { training: false })
+      const logits = forwardModel(graph, this.options.model, batch)
       const result = use(this.math.read(logits.tensor), logits.tensor.shape.at(-1) as number)
       graph.dispose()
       return result
@@ -212,58 +197,8 @@ export class LocalTrainer implements Trainer {
     )
   }
 
-  /** Runs one pass and checks that it left no tensor behind, except constants and the parameters of a new vector. */
   private withoutLeak<Result>(pass: () => Result): Result {
-    const { tf } = this.options.engine
-    const parameters = () => [...this.parameters.values()].reduce((total, { size }) => total + size, 0)
-    const others = () => tf.engine().memory().numTensors - this.math.constants - parameters()
-    const before = others()
-    // The scope frees what an exception leaves; a good pass has already freed everything.
-    tf.engine().startScope('pass')
-    let result: Result
-    let after: number
-    try {
-      result = pass()
-      after = others()
-    } finally {
-      tf.engine().endScope()
-    }
-    if (after !== before) {
-      throw new ModelError('tensor-leak', `${after - before} tensors were left by step ${this.stepNumber}`, {
-        step: this.stepNumber,
-        before,
-        after,
-      })
-    }
-    return result
+    const held = () => [...this.parameters.values()].reduce((total, { size }) => total + size, 0)
+    return withoutLeak(this.math, held, pass)
   }
-
-  private firstBad(gradient: Float32Array): string {
-    const { kernels } = this.options
-    const bad = this.layout.tensors.find(
-      ({ offset, length }) => !kernels.allFinite(gradient.subarray(offset, offset + length)),
-    )
-    return bad === undefined ? 'gradient' : `gradient of ${bad.name}`
-  }
-
-  private refuse(tensor: string): never {
-    const step = this.stepNumber + 1
-    throw new ModelError('not-finite', `step ${step}: the ${tensor} is NaN or infinite`, { step, tensor })
-  }
-}
-
-const labelsOf = (batch: Batch): Int32Array => (batch.kind === 'text' ? batch.targets : batch.labels)
-
-function sum(values: Float32Array): number {
-  let total = 0
-  for (const value of values) total += value
-  return total
-}
-
-function countRight(logits: Float32Array, labels: Int32Array): number {
-  const classes = logits.length / labels.length
-  return labels.reduce((right, label, row) => {
-    const scores = logits.subarray(row * classes, (row + 1) * classes)
-    return right + (scores.indexOf(Math.max(...scores)) === label ? 1 : 0)
-  }, 0)
 }
