@@ -124,6 +124,14 @@ describe('mistakes on the command line', { concurrency: 4 }, () => {
     await assertMistake(['swarm', '--engine', 'cuda'], /--engine.*'cuda'.*native, wasm, js/)
     await assertMistake(['swarm', '--model', 'gpt-huge'], /--model must be gpt-nano.*not "gpt-huge"/)
     await assertMistake(['swarm', '--model', 'gpt-nano', '--data', 'digits'], /gpt-nano reads text/)
+    await assertMistake(['swarm', '--stages', '2'], /--stages is for --strategy pipeline, not for noloco/)
+    const pipeline = ['init', 'pipeline.yaml', '--strategy', 'pipeline']
+    await assertMistake([...pipeline, '--stages', 'two'], /--stages.*'two'.*a number of stages, or the layers of each/)
+    await assertMistake(
+      [...pipeline, '--stages', '9'],
+      /--stages is 9; it must be a whole number from 1 to 4.*model\.layers/,
+    )
+    await assertMistake([...pipeline, '--recovery', 'hope'], /--recovery.*'hope'.*checkfree, copy/)
     await assertMistake(['join', 'LINK', '--listen', 'localhost:4001'], /multiaddr/)
     await assertMistake(['join'], /missing required argument 'link'/)
     await assertMistake(['status', '--api', 'nonsense'], /--api nonsense is not an address/)

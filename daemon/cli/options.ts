@@ -1,6 +1,6 @@
 /** Values of options, read strictly: the error names what is allowed. */
 import { InvalidArgumentError, Option } from 'commander'
-import { attacks, StarlingError, seededRandom } from '../../protocols/index.ts'
+import { attacks, ROUTINGS, recoveryRules, StarlingError, seededRandom } from '../../protocols/index.ts'
 
 /** A whole number between two bounds. */
 export function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
@@ -41,6 +41,41 @@ export function attack(text: string, earlier: string[] = []): string[] {
     throw new InvalidArgumentError(error instanceof StarlingError ? `${error.message}.` : String(error))
   }
   return [...earlier, text]
+}
+
+/** A number of stages, or the layers of each: 3, or 2,1,1. What fits the model is seen when there is one. */
+export function stages(text: string): number | number[] {
+  const counts = text.split(',').map((part) => (/^\d+$/.test(part.trim()) ? Number(part) : 0))
+  if (counts.some((count) => count < 1)) {
+    throw new InvalidArgumentError(
+      'Must be a number of stages, or the layers of each with commas between: 3, or 2,1,1.',
+    )
+  }
+  return counts.length === 1 ? (counts[0] as number) : counts
+}
+
+/** Options of a run whose peers hold parts of the model (strategy pipeline). */
+export function pipelineOptions(): Option[] {
+  return [
+    new Option(
+      '--stages <count|layers>',
+      'stages of a pipeline, or the layers of each as in 2,1,1 (default: as many as the peers can hold one each)',
+    ).argParser(stages),
+    new Option(
+      '--recovery <rule>',
+      'how a pipeline rebuilds a stage that died with its peer (default: checkfree)',
+    ).choices(recoveryRules),
+    new Option('--routing <kind>', 'how microbatches find their way through a pipeline (default: sequential)').choices(
+      ROUTINGS,
+    ),
+  ]
+}
+
+/** What {@link pipelineOptions} parse to. */
+export interface PipelineFlags {
+  stages?: number | number[]
+  recovery?: string
+  routing?: string
 }
 
 /** --json, the same everywhere. */

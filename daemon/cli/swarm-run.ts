@@ -6,11 +6,12 @@ import { runFromFlags } from './commands/init.ts'
 import { folderName } from './commands/start.ts'
 import { dataPathOf } from './data.ts'
 import { type From, openFrom, withWeights } from './from.ts'
+import type { PipelineFlags } from './options.ts'
 import { HOME } from './place.ts'
 import { readUserFile } from './run-file.ts'
 
 /** Options of the command. */
-export interface SwarmFlags {
+export interface SwarmFlags extends PipelineFlags {
   peers?: number
   strategy?: string
   model?: string
@@ -32,6 +33,12 @@ export interface SwarmFlags {
   json?: true
 }
 
+/** What the run fixes, and neither a file nor --resume leaves open. */
+const FIXED = ['model', 'strategy', 'stages', 'recovery', 'routing', 'steps', 'seed', 'name', 'from'] as const
+
+/** Peers when nobody said how many. */
+const PEERS = 4
+
 type Run = ReturnType<typeof import('../run/index.ts').buildRun>
 
 /** The folder and the run in it: made from the flags, or read back. Nothing is started, and a mistake leaves nothing behind. */
@@ -43,7 +50,7 @@ export async function prepareSwarm(
   const home = resolve(HOME)
   if (flags.resume === true && file !== undefined)
     throw new StarlingError('usage', `--resume goes on with the run in its folder; leave ${file} out`)
-  for (const key of ['model', 'strategy', 'steps', 'seed', 'name', 'from'] as const) {
+  for (const key of FIXED) {
     if (flags[key] === undefined) continue
     if (flags.resume === true)
       throw new StarlingError(
@@ -67,7 +74,7 @@ export async function prepareSwarm(
   })
   const { earlier } = folder
   const run = made ?? parseRun(earlier?.yaml ?? '', 'run.yaml')
-  const peers = flags.peers ?? earlier?.peers ?? 4
+  const peers = flags.peers ?? earlier?.peers ?? PEERS
   const path = dataPathOf(flags.data) ?? (flags.data === undefined ? from?.run?.dataPath : undefined)
   const data = path === undefined ? earlier?.data : resolve(path)
   if (path !== undefined && made !== undefined) {
@@ -88,7 +95,7 @@ export async function prepareSwarm(
 
 /** The run of a file or of the flags. */
 async function newRun(file: string | undefined, flags: SwarmFlags, from: From | undefined): Promise<Run> {
-  if (file === undefined) return runFromFlags({ ...flags, ...named(flags, from) }, from)
+  if (file === undefined) return runFromFlags({ ...flags, peers: flags.peers ?? PEERS, ...named(flags, from) }, from)
   const { parseRun } = await import('../run/index.ts')
   const run = parseRun(new TextDecoder().decode(readUserFile(file)), basename(file))
   return from === undefined ? run : withWeights(run, from)

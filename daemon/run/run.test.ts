@@ -46,6 +46,19 @@ describe('runs', () => {
     })
     assert.throws(() => openRun(new Uint8Array(10)), { code: 'bad-manifest' })
   })
+
+  it('of a pipeline know the parts of their model, and are refused where it cannot be cut so', () => {
+    const build = (stages: unknown, training = {}) =>
+      buildRun({ training, strategy: { name: 'pipeline', stages, microbatches: 8, recovery: 'checkpoint' } })
+    assert.deepEqual(build(4).cut?.layers, [0, 1, 1, 1, 1])
+    assert.deepEqual(build([3, 1]).cut?.layers, [0, 3, 1])
+    assert.equal(build(2).cut?.rows, 2)
+    assert.equal(buildRun({}).cut, undefined)
+    const fault = (message: RegExp) => ({ code: 'bad-manifest', message })
+    assert.throws(() => build(5), fault(/strategy\.stages is 5; .* 1 to 4, the layers that model\.layers/))
+    assert.throws(() => build([2, 1]), fault(/strategy\.stages is \[2,1\]; .* sum up to 4/))
+    assert.throws(() => build(2, { batch: 12 }), fault(/strategy\.microbatches is 8; .*training\.batch \(12\)/))
+  })
 })
 
 describe("a user's files", () => {

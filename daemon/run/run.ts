@@ -1,5 +1,6 @@
 import { stringify } from 'yaml'
 import {
+  cutModel,
   type DataFacts,
   type DataFile,
   type DataInput,
@@ -25,6 +26,7 @@ import {
   parseManifest,
   type RunManifest,
   runId,
+  type StageCut,
   StarlingError,
 } from '../../protocols/index.ts'
 import { type StrategyEntry, strategies } from './strategies.ts'
@@ -52,6 +54,8 @@ export interface Run {
   training: ResolvedTraining
   layout: Layout
   strategy: StrategyEntry
+  /** The parts of the model, where the strategy's peers hold parts. */
+  cut?: StageCut
 }
 
 /** The run of some manifest bytes. Throws StarlingError 'bad-manifest' for bytes that are none, or whose sections do not fit together. */
@@ -78,7 +82,9 @@ function resolveRun(manifest: StarlingManifest, bytes: Uint8Array): Run {
     const facts = dataFacts(manifest.data)
     const model = resolveModel(manifest.model, facts)
     const training = resolveTraining(manifest.training, model)
-    return { id: runId(bytes), bytes, manifest, facts, model, training, layout: layoutOf(model), strategy }
+    const cut = cutOf(strategy, manifest, model, training)
+    const run = { id: runId(bytes), bytes, manifest, facts, model, training, layout: layoutOf(model), strategy }
+    return cut === undefined ? run : { ...run, cut }
   } catch (error) {
     if (error instanceof ModelError)
       throw new StarlingError('bad-manifest', `the manifest is not valid: ${error.message}`, error.data, {
@@ -86,6 +92,22 @@ function resolveRun(manifest: StarlingManifest, bytes: Uint8Array): Run {
       })
     throw error
   }
+}
+
+/** The parts of the model. Throws ModelError 'bad-model' when it cannot be cut as the strategy asks, and StarlingError 'bad-manifest' when it could not be trained then. */
+function cutOf(
+  { definition }: StrategyEntry,
+  manifest: StarlingManifest,
+  model: ModelConfig,
+  training: ResolvedTraining,
+): StageCut | undefined {
+  const { name: _, ...options } = manifest.strategy
+  const wanted = definition.stages?.(options)
+  if (wanted === undefined) return undefined
+  const cut = cutModel(model, wanted, training.batch)
+  const misfit = definition.misfit?.(options, cut)
+  if (misfit !== undefined) throw new StarlingError('bad-manifest', `the manifest is not valid: ${misfit}`, {})
+  return cut
 }
 
 /** What `starling swarm` and `starling init` know of a run to be. */

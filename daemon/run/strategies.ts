@@ -9,6 +9,8 @@ import {
   gossipOptionsSchema,
   noloco,
   nolocoOptionsSchema,
+  pipeline,
+  pipelineOptionsSchema,
   type StrategyDefinition,
   spsa,
   spsaOptionsSchema,
@@ -38,6 +40,11 @@ export const strategies: Readonly<Record<string, StrategyEntry>> = {
     definition: spsa,
     schema: spsaOptionsSchema as z.ZodType<Record<string, unknown>>,
     topics: [CONTRIBUTIONS_TOPIC],
+  },
+  pipeline: {
+    definition: pipeline,
+    schema: pipelineOptionsSchema as z.ZodType<Record<string, unknown>>,
+    topics: ['stages'],
   },
 }
 

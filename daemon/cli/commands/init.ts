@@ -3,11 +3,11 @@ import { Command, Option } from 'commander'
 import { StarlingError } from '../../../protocols/index.ts'
 import { dataOf, dataPathOf } from '../data.ts'
 import { checkFrom, type From, openFrom } from '../from.ts'
-import { jsonOption, whole } from '../options.ts'
+import { jsonOption, type PipelineFlags, pipelineOptions, whole } from '../options.ts'
 import { createOutput } from '../output.ts'
 import { programName } from '../program.ts'
 
-interface Flags {
+interface Flags extends PipelineFlags {
   name?: string
   model?: string
   data?: string
@@ -21,18 +21,19 @@ interface Flags {
 
 /** `starling init`: a commented run.yaml. */
 export function init(): Command {
-  return new Command('init')
+  const command = new Command('init')
     .description('write a commented run.yaml')
     .argument('[file]', 'file to write', 'run.yaml')
     .option('--name <name>', 'name of the run, for people')
     .option('--model <preset>', 'gpt-nano, gpt-micro, gpt-small, digits-cnn or digits-mlp')
     .option('--data <path|stories|digits>', 'a text file, or an embedded data set')
     .addOption(new Option('--steps <count>', 'optimizer steps of each peer').argParser(whole(1, 1_000_000_000)))
-    .option('--strategy <name>', 'how the peers agree')
+    .option('--strategy <name>', 'how the peers agree: noloco, gossip, spsa or pipeline (default: noloco)')
     .addOption(new Option('--seed <number>', 'all randomness of the run starts here').argParser(whole(0)))
     .option('--from <path>', "parameters to start from: a checkpoint's folder, a node's or swarm's, or a .safetensors")
     .option('--force', 'replace the file if it exists')
-    .addOption(jsonOption())
+  for (const option of [...pipelineOptions(), jsonOption()]) command.addOption(option)
+  return command
     .addHelpText(
       'after',
       '\nExample:\n  $ starling init run.yaml --data my.txt --steps 2000 && starling start run.yaml',
@@ -64,11 +65,15 @@ export function init(): Command {
     })
 }
 
+/** Options of a run, beside the weights, that `init` and `swarm` have in common. */
+type RunFlags = Pick<Flags, 'name' | 'model' | 'data' | 'steps' | 'strategy' | 'seed' | keyof PipelineFlags> & {
+  /** Peers that the run will have at least, where that is known. */
+  peers?: number
+}
+
 /** The options of a run that these flags say. */
-async function runOptions(
-  flags: Pick<Flags, 'name' | 'model' | 'data' | 'steps' | 'strategy' | 'seed'>,
-  from: From | undefined,
-): Promise<Parameters<typeof import('../../run/index.ts').buildRun>[0]> {
+async function runOptions(flags: RunFlags, from: From | undefined): Promise<RunOptions> {
+  const pipeline = pipelineSection(flags)
   const data = (await dataOf(flags.data)) ?? from?.run?.data
   const model = flags.model === undefined ? from?.run?.model : { preset: flags.model as never }
   return {
@@ -78,14 +83,46 @@ async function runOptions(
     ...(from === undefined ? {} : { weights: from.file }),
     ...(data === undefined ? {} : { data }),
     ...(flags.steps === undefined ? {} : { training: { steps: flags.steps } as never }),
-    ...(flags.strategy === undefined ? {} : { strategy: { name: flags.strategy } }),
+    ...(flags.strategy === undefined ? {} : { strategy: { name: flags.strategy, ...pipeline } }),
   }
+}
+
+/**
+ * A pipeline for a known number of peers, when nobody said how many stages: as many as the peers beside the one with data can hold one each, of those numbers that
+ * make stages alike.
+ */
+function withStages(options: RunOptions, flags: RunFlags, build: (options: RunOptions) => Run): RunOptions {
+  const { strategy, stages, peers } = flags
+  if (strategy !== 'pipeline' || stages !== undefined || peers === undefined) return options
+  const inStages = (count: number): RunOptions => ({
+    ...options,
+    strategy: { ...options.strategy, name: 'pipeline', stages: count },
+  })
+  const { cut } = build({ ...inStages(1), strategy: { name: 'pipeline', stages: 1 } })
+  const layers = (cut?.layers ?? []).reduce((sum, count) => sum + count, 0)
+  let count = Math.max(1, Math.min(peers - 1, layers))
+  while (layers % count !== 0) count -= 1
+  return inStages(count)
+}
+
+/** What flags say of a pipeline. Throws StarlingError 'usage' for another strategy. */
+function pipelineSection({ strategy, stages, recovery, routing }: RunFlags): Record<string, unknown> {
+  const section = Object.fromEntries(
+    Object.entries({ stages, recovery, routing }).filter(([, value]) => value !== undefined),
+  )
+  const [key] = Object.keys(section)
+  if (key !== undefined && strategy !== 'pipeline')
+    throw new StarlingError('usage', `--${key} is for --strategy pipeline, not for ${strategy ?? 'noloco'}`)
+  return section
 }
 
 /** The keys of a manifest that options set, as the user gave them. */
 const FLAGS: Record<string, string> = {
   'model.preset': '--model',
   'strategy.name': '--strategy',
+  'strategy.stages': '--stages',
+  'strategy.recovery': '--recovery',
+  'strategy.routing': '--routing',
   'training.steps': '--steps',
   name: '--name',
   seed: '--seed',
@@ -96,7 +133,7 @@ export async function runFromFlags(flags: Parameters<typeof runOptions>[0], from
   const { buildRun } = await import('../../run/index.ts')
   const options = await runOptions(flags, from)
   try {
-    const run = buildRun(options)
+    const run = buildRun(withStages(options, flags, buildRun))
     if (from !== undefined) await checkFrom(from, run)
     return run
   } catch (error) {
@@ -108,7 +145,17 @@ export async function runFromFlags(flags: Parameters<typeof runOptions>[0], from
   }
 }
 
+type RunOptions = Parameters<typeof import('../../run/index.ts').buildRun>[0]
 type Run = ReturnType<typeof import('../../run/index.ts').buildRun>
+
+/** What the options of a pipeline mean. */
+const PIPELINE_NOTES = ` Each holds a part of the model:
+# stages: how many, or the layers of each. microbatches: of one step; they divide the batch. places: stages that one peer has room for.
+# dataPeers: peers with data, embedding and output. codec: float32, float16 or int8 for what travels. replicas: holders wanted for each stage.
+# routing: sequential, random (any holder of each stage), twins (CheckFree+: half of them swap stages), skip (SkipPipe: some stages are left out; skip).
+# recovery of a stage that died: checkfree (mean of its neighbours, by gradient norm), uniform, copy, random, checkpoint (all go back; checkpointEvery).
+# rateAfterRecovery: factor of its learning rate afterwards. norms: before-clip or after-clip. inFlight: microbatches kept at a stage.
+# outer: NoLoCo between the holders of one stage.`
 
 /** The run as YAML, each section with what can stand there. The defaults are shown as comments with their values. */
 async function commented(run: Run): Promise<string> {
@@ -153,7 +200,7 @@ ${section('data', manifest.data)}
 training:
 ${trainingLines.join('\n')}
 
-# How the peers agree.
+# How the peers agree.${manifest.strategy.name === 'pipeline' ? PIPELINE_NOTES : ''}
 ${section('strategy', manifest.strategy)}
 
 # Who may take part: mode open, or allow-list with peers: [peer ids].

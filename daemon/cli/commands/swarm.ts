@@ -8,7 +8,7 @@ import { type LocalSwarm, type SwarmFolder, startSwarm } from '../../swarm/index
 import type { NodeEvent } from '../../types.ts'
 import { describeEvent, readable, shortName } from '../../view/index.ts'
 import { FAILED } from '../errors.ts'
-import { attack, jsonOption, whole } from '../options.ts'
+import { attack, jsonOption, pipelineOptions, whole } from '../options.ts'
 import { createOutput, type Output, plain } from '../output.ts'
 import { HOME } from '../place.ts'
 import { onInterrupt } from '../process.ts'
@@ -28,11 +28,11 @@ const SAMPLE_SHOWN = 160
 
 /** `starling swarm`: a whole swarm on this machine. */
 export function swarm(report: (code: number) => void): Command {
-  return new Command('swarm')
+  const command = new Command('swarm')
     .description('train with several peers on this machine, each a process of its own, and watch them in a browser')
     .argument('[run.yaml]', 'what is trained and how, instead of the options that say so')
     .addOption(new Option('--peers <count>', 'peers to start (default: 4)').argParser(whole(1, MAX_PEERS)))
-    .option('--strategy <name>', 'how they agree (default: noloco)')
+    .option('--strategy <name>', 'how they agree: noloco, gossip, spsa or pipeline (default: noloco)')
     .option('--model <preset>', 'gpt-nano, gpt-micro, gpt-small, digits-cnn or digits-mlp (default: by the data)')
     .option('--data <path|stories|digits>', 'a text file, or an embedded data set (default: stories)')
     .option('--from <path>', 'parameters to start from: the folder of a swarm, node or checkpoint, or a .safetensors')
@@ -68,10 +68,11 @@ export function swarm(report: (code: number) => void): Command {
         'one of the peers lies in this way, to see what comes of it; may be given several times',
       ).argParser(attack),
     )
-    .addOption(jsonOption())
+  for (const option of [...pipelineOptions(), jsonOption()]) command.addOption(option)
+  return command
     .addHelpText(
       'after',
-      '\nExample:\n  $ starling swarm --peers 4 --data my.txt --steps 1000\n  $ starling swarm --resume',
+      '\nExample:\n  $ starling swarm --peers 4 --data my.txt --steps 1000\n  $ starling swarm --strategy pipeline --peers 5\n  $ starling swarm --resume',
     )
     .action(async (file: string | undefined, flags: SwarmFlags) => {
       const output = createOutput(flags.json === true)
