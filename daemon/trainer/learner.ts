@@ -1,9 +1,16 @@
 import { Worker } from 'node:worker_threads'
 import type { SharedVectors } from '../../kernels/index.ts'
 import { type GenerateOptions, prepareEngineEnvironment, type StepReport } from '../../models/index.ts'
-import { type ComputeTask, type EvaluationSummary, type Learner, StarlingError } from '../../protocols/index.ts'
+import {
+  type ComputeTask,
+  type EvaluationSummary,
+  type Learner,
+  type StageLearner,
+  StarlingError,
+} from '../../protocols/index.ts'
 import type { Log } from '../log/index.ts'
 import type { DaemonEvent } from '../types.ts'
+import { ATTEMPTS, CRASH_WINDOW, MAX_CRASHES } from './attempts.ts'
 import {
   CONTROL,
   type FromTrainer,
@@ -13,30 +20,10 @@ import {
   type TrainerEngine,
   type TrainerSetup,
 } from './messages.ts'
+import { createStages } from './stages.ts'
 
 /** Calls waiting for the trainer thread; one more is refused. Strategies keep one to three in flight. */
 const MAX_CALLS = 64
-
-/** A trainer that dies more often than this within {@link CRASH_WINDOW} is given up: something is wrong that a restart does not mend. */
-const MAX_CRASHES = 4
-const CRASH_WINDOW = 10 * 60_000
-
-/**
- * Deaths of the trainer that a call survives, plus one. Half of a `compute` may be done, so it is never begun again; training goes on from the last
- * whole step; the others change nothing, but one that kills the trainer twice would do so for ever.
- */
-const ATTEMPTS: Record<TrainerCall['method'], number> = {
-  train: MAX_CRASHES + 1,
-  compute: 1,
-  evaluate: 2,
-  lossAt: 2,
-  gradient: 2,
-  generate: 2,
-  setStep: 2,
-  initial: 2,
-  snapshot: 2,
-  tensors: 2,
-}
 
 /** Milliseconds a closing trainer may take for the step it is in, before its thread is ended. */
 const CLOSE_TIMEOUT = 1_500
@@ -47,6 +34,8 @@ const LOAD_TIMEOUT = 20_000
 /** The learner of a node, with what the daemon needs beyond the port. */
 export interface LocalLearner extends Learner {
   readonly engine: TrainerEngine
+  /** The parts of the model, at a peer of a pipeline. The calls for a whole model are refused with 'no-whole-model' then. */
+  readonly stages?: StageLearner
   generate(options: GenerateOptions, signal?: AbortSignal): Promise<string>
   /** Copies the named vectors between two steps into `into`, one after the other; resolves to the step they belong to. */
   snapshot(names: readonly string[], into: SharedArrayBuffer, signal?: AbortSignal): Promise<number>
@@ -75,8 +64,9 @@ interface Pending {
 /**
  * Starts the trainer thread and resolves once its engine and data are open. The parameters live in `modules.vectors`, so they, the gradient and
  * the optimizer's moments survive the thread: when it dies, a new one takes over at the same step, calls in progress are begun again (but not a
- * `compute` that was running: half of it may be done, so that one fails with 'trainer-crashed'). A death in the middle of an optimizer's pass can
- * leave a part of the parameters one step ahead; training absorbs that.
+ * `compute` or a pass through a stage that was running: half of it may be done, so that one fails with 'trainer-crashed'). A death in the middle of an optimizer's pass can
+ * leave a part of the parameters one step ahead; training absorbs that. At a peer of a pipeline (`setup.cut`) the sums of gradients and the stages of its
+ * places survive as well, but not the forward passes that waited in slots: their backward passes fail with 'slot-unknown'.
  *
  * Throws what the thread failed with while it started ('engine-missing', 'data-...'), and 'aborted'.
  */
@@ -89,7 +79,8 @@ export async function createLearner(
   // TensorFlow reads these when it is loaded, from the environment of the process and not from the worker's copy.
   prepareEngineEnvironment(setup.threads)
 
-  const buffer = new SharedArrayBuffer(CONTROL.length * 4)
+  const { cut, training } = setup
+  const buffer = new SharedArrayBuffer((CONTROL.held + (cut?.places ?? 0)) * 4)
   const control = new Int32Array(buffer)
   control[CONTROL.step] = options.step
   const pending = new Map<number, Pending>() // at most MAX_CALLS
@@ -268,6 +259,12 @@ export async function createLearner(
   const guard = (signal: AbortSignal | undefined, what: string): void => {
     if (signal?.aborted === true) throw new StarlingError('aborted', `${what} was aborted`)
   }
+  /** The same for what needs the whole model. */
+  const guardWhole = (signal: AbortSignal | undefined, what: string): void => {
+    guard(signal, what)
+    if (cut === undefined) return
+    throw new StarlingError('no-whole-model', `${what} needs the whole model; this peer holds stages of it`, { what })
+  }
 
   /** Lets the thread end by itself, after the step or the load it is in; ends it when that takes too long. */
   const endThread = async (): Promise<void> => {
@@ -309,6 +306,7 @@ export async function createLearner(
   state = 'running'
 
   return {
+    ...(cut === undefined ? {} : { stages: createStages({ cut, training }, request) }),
     size: theta.length,
     get engine() {
       return engine as TrainerEngine
@@ -320,24 +318,25 @@ export async function createLearner(
     step: () => Atomics.load(control, CONTROL.step),
     setStep: (step) => request<void>({ method: 'setStep', step }),
     async initial(vector, signal) {
-      guard(signal, 'initial')
+      guardWhole(signal, 'initial')
       return request<void>({ method: 'initial', vector }, signal)
     },
     async train(count, { signal, onStep } = {}) {
       if (signal?.aborted === true) return
+      guardWhole(signal, 'train')
       // The target and not the count travels: a new thread then knows what is left.
       await request<void>({ method: 'train', target: Atomics.load(control, CONTROL.step) + count }, signal, onStep)
     },
     async evaluate({ signal, vector } = {}) {
-      guard(signal, 'evaluate')
+      guardWhole(signal, 'evaluate')
       return request<EvaluationSummary>({ method: 'evaluate', ...(vector === undefined ? {} : { vector }) }, signal)
     },
     async lossAt(vector, batch, signal) {
-      guard(signal, 'lossAt')
+      guardWhole(signal, 'lossAt')
       return request<number>({ method: 'lossAt', vector, batch }, signal)
     },
     async gradient(batch, signal) {
-      guard(signal, 'gradient')
+      guardWhole(signal, 'gradient')
       return request<number>({ method: 'gradient', batch }, signal)
     },
     async compute<A, R>(task: ComputeTask<A, R>, args: A, signal?: AbortSignal) {
@@ -345,7 +344,7 @@ export async function createLearner(
       return request<R>({ method: 'compute', task: task.name, args }, signal)
     },
     async generate(generateOptions, signal) {
-      guard(signal, 'generate')
+      guardWhole(signal, 'generate')
       return request<string>({ method: 'generate', options: generateOptions }, signal)
     },
     async snapshot(names, into, signal) {

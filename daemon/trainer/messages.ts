@@ -1,6 +1,14 @@
 /** What the network thread and the trainer thread say to each other. Plain data in both directions; big things stay in the shared vectors. */
 import type { VectorsHandle } from '../../kernels/index.ts'
-import type { EvaluationReport, GenerateOptions, ModelConfig, StepReport, TrainingConfig } from '../../models/index.ts'
+import type {
+  EvaluationReport,
+  GenerateOptions,
+  ModelConfig,
+  ModelCut,
+  StageTrainer,
+  StepReport,
+  TrainingConfig,
+} from '../../models/index.ts'
 import type { DataSource } from '../run/index.ts'
 
 /** Everything a trainer thread is made from; it survives the thread, so that another one can take its place. */
@@ -8,6 +16,8 @@ export interface TrainerSetup {
   vectors: VectorsHandle
   model: ModelConfig
   training: TrainingConfig
+  /** At a peer of a pipeline, how the model is cut: the thread then has parts of the model and not the whole. */
+  cut?: ModelCut
   /** Whether steps are taken; otherwise the vectors hold no gradient and no optimizer. */
   trains: boolean
   /** Data set and the shard of this peer. */
@@ -35,8 +45,8 @@ export interface TrainerData {
   step: number
 }
 
-/** Places in the control buffer (Int32), which tells what a thread was doing when it died. */
-export const CONTROL = { job: 0, step: 1, length: 2 } as const
+/** Places in the control buffer (Int32), which tells what a thread was doing when it died; from `held` on, the stage of each place of a pipeline. */
+export const CONTROL = { job: 0, step: 1, held: 2 } as const
 
 export interface TrainerEngine {
   name: string
@@ -56,6 +66,26 @@ export type TrainerCall =
   | { method: 'snapshot'; names: readonly string[]; into: SharedArrayBuffer }
   /** Live tensors of the engine, for the leak check. */
   | { method: 'tensors' }
+  | StageCall
+
+/** The operations of a {@link StageTrainer} that a pipeline calls. */
+export type StageOperation =
+  | 'validationParts'
+  | 'hold'
+  | 'initial'
+  | 'embed'
+  | 'forward'
+  | 'loss'
+  | 'backward'
+  | 'drop'
+  | 'clear'
+  | 'step'
+  | 'logits'
+
+/** An operation with its arguments. */
+export type StageCall = {
+  [Name in StageOperation]: { method: `stage ${Name}`; arguments: Parameters<StageTrainer[Name]> }
+}[StageOperation]
 
 export type ToTrainer =
   | { kind: 'call'; id: number; call: TrainerCall }

@@ -4,10 +4,26 @@ import { platform, setPriority } from 'node:os'
 import { setImmediate as turn } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { loadKernels, SharedVectors } from '../../kernels/index.ts'
-import { createTrainer, initialize, layoutOf, loadWeights, openEngine, type Trainer } from '../../models/index.ts'
+import {
+  createTrainer,
+  initialize,
+  layoutOf,
+  loadWeights,
+  openEngine,
+  StageTrainer,
+  type Trainer,
+} from '../../models/index.ts'
 import { type ComputeContext, type ComputeTask, StarlingError } from '../../protocols/index.ts'
 import { openSource } from '../run/index.ts'
-import { CONTROL, type FromTrainer, type ToTrainer, type TrainerCall, type TrainerData } from './messages.ts'
+import {
+  CONTROL,
+  type FromTrainer,
+  type StageCall,
+  type ToTrainer,
+  type TrainerCall,
+  type TrainerData,
+} from './messages.ts'
+import { answerStageCall } from './stages.ts'
 
 if (parentPort === null) throw new StarlingError('not-a-worker', 'the trainer runs in a worker thread')
 const port = parentPort
@@ -81,49 +97,72 @@ async function open() {
     if (weights === undefined) initialize(layout, setup.model, setup.seed, vectors.float32(name))
     else await loadWeights(weights.path, layout, vectors.float32(name), { name: weights.name })
   }
-  if (fresh) await initial('theta')
+  const { cut, model, trains, seed, validationRows } = setup
+  // A pipeline fills its places itself, once it knows which stages they are to hold.
+  if (fresh && cut === undefined) await initial('theta')
   const dataset = await openSource(setup.data)
-  const trainer = createTrainer({
-    engine,
-    kernels,
-    vectors,
-    model: setup.model,
-    training: setup.training,
-    trains: setup.trains,
-    dataset,
-    seed: setup.seed,
-  })
-  trainer.stepNumber = step
+  const common = { engine, kernels, vectors, model, training: setup.training, seed, dataset }
+  const trainer = cut === undefined ? createTrainer({ ...common, trains }) : undefined
+  if (trainer !== undefined) trainer.stepNumber = step
+  const stages =
+    cut === undefined
+      ? undefined
+      : new StageTrainer({
+          ...common,
+          cut,
+          held: control.subarray(CONTROL.held),
+          ...(validationRows === undefined ? {} : { validationRows }),
+        })
   const context: ComputeContext = {
     kernels,
     float32: (name) => vectors.float32(name),
     int32: (name) => vectors.int32(name),
     bytes: (name) => vectors.bytes(name),
   }
-  return { engine, trainer, tasks, context, vectors, initial }
+  return { engine, trainer, stages, tasks, context, vectors, initial }
 }
 
 type Opened = Awaited<ReturnType<typeof open>>
 
+/** The trainer of the whole model. @throws StarlingError 'no-whole-model' at a peer of a pipeline */
+function whole({ trainer }: Opened): Trainer {
+  if (trainer !== undefined) return trainer
+  throw new StarlingError('no-whole-model', 'this peer holds stages of the model and not the whole')
+}
+
+const isStageCall = (call: TrainerCall): call is StageCall => call.method.startsWith('stage ')
+
+/** Does one call for the stages that this peer holds; resolves to its answer. */
+async function answerStage(call: StageCall, { stages }: Opened): Promise<unknown> {
+  if (stages === undefined) throw new StarlingError('no-stages', 'this peer holds the whole model and no stages of it')
+  const { weights, model } = setup
+  const result = answerStageCall(call, stages)
+  if (call.method === 'stage initial' && weights !== undefined) {
+    const { layout, theta } = stages.parameters(call.arguments[1])
+    await loadWeights(weights.path, layout, theta, { name: weights.name, whole: layoutOf(model) })
+  }
+  return result
+}
+
 /** Does one call other than `train`; resolves to its answer. */
-function answer(
-  call: Exclude<TrainerCall, { method: 'train' }>,
-  { engine, trainer, tasks, context, vectors, initial }: Opened,
-): unknown {
+function answer(call: Exclude<TrainerCall, { method: 'train' }>, opened: Opened): unknown {
+  if (isStageCall(call)) return answerStage(call, opened)
+  const { engine, trainer, tasks, context, vectors, initial } = opened
   switch (call.method) {
     case 'evaluate':
-      return trainer.evaluate(call.vector, setup.validationRows)
+      return whole(opened).evaluate(call.vector, setup.validationRows)
     case 'lossAt':
-      return trainer.lossAt(call.vector, call.batch)
+      return whole(opened).lossAt(call.vector, call.batch)
     case 'gradient':
-      return trainer.gradient(call.batch)
+      return whole(opened).gradient(call.batch)
     case 'generate':
-      return trainer.generate(call.options)
+      return whole(opened).generate(call.options)
     case 'setStep':
-      trainer.stepNumber = call.step
+      if (trainer !== undefined) trainer.stepNumber = call.step
       control[CONTROL.step] = call.step
       return undefined
     case 'initial':
+      whole(opened)
       return initial(call.vector)
     case 'tensors':
       return engine.tf.memory().numTensors
@@ -135,7 +174,7 @@ function answer(
         target.set(source, offset)
         offset += source.length
       }
-      return trainer.stepNumber
+      return control[CONTROL.step]
     }
     case 'compute': {
       const task = tasks.get(call.task)
@@ -178,14 +217,15 @@ async function begin(call: Call, opened: Opened): Promise<void> {
   }
 }
 
-async function advance({ trainer }: Trainerful): Promise<void> {
+async function advance(opened: Opened): Promise<void> {
   const { id, target } = training as { id: number; target: number }
-  if (aborted.delete(id) || trainer.stepNumber >= target) {
+  if (aborted.delete(id) || Atomics.load(control, CONTROL.step) >= target) {
     training = undefined
     say({ kind: 'done', id, value: undefined })
     return
   }
   const succeeded = await attempt(id, () => {
+    const trainer = whole(opened)
     const report = trainer.step()
     Atomics.store(control, CONTROL.step, trainer.stepNumber)
     return { kind: 'step', id, report }
@@ -193,10 +233,6 @@ async function advance({ trainer }: Trainerful): Promise<void> {
   if (succeeded) return
   training = undefined
   aborted.delete(id)
-}
-
-interface Trainerful {
-  trainer: Trainer
 }
 
 async function serve(opened: Opened): Promise<void> {
@@ -213,7 +249,8 @@ async function serve(opened: Opened): Promise<void> {
     // Lets messages in: whatever has come during a step is done before the next one.
     await turn()
   }
-  opened.trainer.dispose()
+  opened.trainer?.dispose()
+  opened.stages?.dispose()
   port.close()
 }
 

@@ -227,6 +227,12 @@ export async function loadTensors(
   vector: Float32Array,
   signal?: AbortSignal,
 ): Promise<void> {
+  checkTensors(file, layout)
+  await readTensors(file, layout, vector, signal)
+}
+
+/** @throws ModelError 'tensor-missing', 'tensor-unknown', 'tensor-shape', 'tensor-type' */
+function checkTensors(file: Safetensors, layout: Layout): void {
   const wanted = new Map(layout.tensors.map((tensor) => [tensor.name, tensor]))
   for (const name of file.tensors.keys()) {
     if (!wanted.has(name)) throw new ModelError('tensor-unknown', `the model has no tensor ${name}`, { tensor: name })
@@ -244,6 +250,15 @@ export async function loadTensors(
       throw new ModelError('tensor-shape', message, { tensor: name, shape: found.shape, expected: shape })
     }
   }
+}
+
+/** @throws ModelError 'not-finite' */
+async function readTensors(
+  file: Safetensors,
+  layout: Layout,
+  vector: Float32Array,
+  signal?: AbortSignal,
+): Promise<void> {
   for (const { name, offset, length } of layout.tensors) {
     const values = await file.float32(name, vector.subarray(offset, offset + length), signal)
     const at = values.findIndex((value) => !Number.isFinite(value))
@@ -254,7 +269,8 @@ export async function loadTensors(
 }
 
 /**
- * Fills a model's flat vector from a safetensors file that holds its tensors and no others, padding zero.
+ * Fills a model's flat vector from a safetensors file that holds its tensors and no others, padding zero. Where `layout` is that of a part of the model,
+ * `whole` is the model's, and the file holds all of it.
  * @param name what the file is called in errors
  * @throws ModelError 'weights-unfit' that says what does not fit or is wrong with the file; the vector holds rubbish then.
  */
@@ -262,14 +278,15 @@ export async function loadWeights(
   path: string,
   layout: Layout,
   vector: Float32Array,
-  options: { name: string; signal?: AbortSignal },
+  options: { name: string; whole?: Layout; signal?: AbortSignal },
 ): Promise<void> {
-  const { name, signal } = options
+  const { name, whole = layout, signal } = options
   vector.fill(0)
   try {
     const file = await readSafetensors(path, options)
     try {
-      await loadTensors(file, layout, vector, signal)
+      checkTensors(file, whole)
+      await readTensors(file, layout, vector, signal)
     } finally {
       await file.close()
     }
