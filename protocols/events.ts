@@ -8,7 +8,8 @@ export type ExchangeFailure =
   | 'partner-ahead' // it is in a later round already
   | 'partner-lost' // it vanished before the commit
   | 'view-mismatch' // the two peers see different members
-  | 'bad-tensor' // what it sent was refused (size, hash, non-finite)
+  | 'bad-tensor' // what it sent was refused (size, hash, non-finite, scale)
+  | 'too-far' // its model is farther away than an honest one can be
   | 'aborted'
 
 export type StrategyEvent =
@@ -30,6 +31,8 @@ export type StrategyEvent =
       disagreement: number
       /** Root mean square error of the int8 code, relative to the root mean square of the tensor. */
       codingError: number
+      /** Of the way to the partner's message that counted; below 1 where it was farther away than those before it. */
+      share?: number
       bytesSent: number
       bytesReceived: number
       milliseconds: number

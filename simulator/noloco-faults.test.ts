@@ -108,6 +108,48 @@ describe('what a peer sends is not trusted', () => {
     })
   }
 
+  test('liars among six: what they send is refused or counts little, and the mean of the others is not theirs to move', async () => {
+    /** The worst loss of the honest, with what they did in the rounds with a liar. */
+    const attacked = async (...liars: string[]) => {
+      const world = createWorld({
+        seed: 7,
+        steps: 160,
+        size: 64,
+        strategy: { innerSteps: 4, partnerTimeout: 2 },
+        learningRate: (step) => 0.1 * (1 - step / 165),
+        liars: Object.fromEntries(liars.map((attack, i) => [`liar-${i}`, attack])),
+      })
+      const names = Array.from({ length: 6 }, (_, i) => (i < liars.length ? `liar-${i}` : `peer-${i}`))
+      for (const name of names) {
+        await world.start(name)
+      }
+      await finish(world)
+      assert.deepEqual(disagreements(world), [])
+      const honest = [...world.processes.values()].filter(({ name }) => name.startsWith('peer'))
+      const withLiar = ({ partner }: { partner?: string }): boolean => partner?.startsWith('liar') === true
+      return {
+        worst: Math.max(...honest.map((process) => of(process, 'evaluation').at(-1)!.loss)),
+        exchanges: honest.flatMap((process) => of(process, 'exchange')),
+        liarsShares: honest.flatMap((process) => of(process, 'exchange').filter(withLiar)).map(({ share }) => share!),
+        reasons: honest
+          .flatMap((process) => of(process, 'exchange-skipped').filter(withLiar))
+          .map(({ reason }) => reason),
+      }
+    }
+    const mean = (list: readonly number[]): number => list.reduce((sum, value) => sum + value, 0) / list.length
+    const peace = await attacked()
+    assert.ok(mean(peace.exchanges.map(({ share }) => share!)) > 0.9, 'in peace nearly all counts')
+    for (const liars of [['sign-flip'], ['noise'], ['noise', 'noise'], ['inner-product:10', 'stale-replay']]) {
+      const { worst, liarsShares, reasons } = await attacked(...liars)
+      assert.ok(worst < 3 * peace.worst + 0.01, `${liars}: ${worst}, in peace ${peace.worst}`)
+      if (liars.includes('sign-flip')) {
+        assert.ok(liarsShares.length === 0 && reasons.includes('too-far'), reasons.join())
+      } else if (liars.includes('noise')) {
+        assert.ok(liarsShares.length > 0 && mean(liarsShares) < 0.3, `${liars}: ${mean(liarsShares)}`)
+      }
+    }
+  })
+
   for (const method of ['noloco-propose', 'noloco-commit'])
     test(`garbage as an answer to ${method}: the asker goes on alone and holds it against the peer`, async () => {
       const world = createWorld({ seed: 5, steps: 60, size: 64, strategy: { innerSteps: 4, partnerTimeout: 2 } })

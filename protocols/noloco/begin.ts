@@ -44,20 +44,20 @@ export async function takeAgain(
   await learner.setStep(step)
   const together = (await parts.exchange.resolve(kept, signal)) === 'committed'
   if (exchange === undefined) {
-    await replica.step(round, step, false)
+    await replica.step(round, step, 0)
     report({ kind: 'exchange-skipped', round, reason: 'no-partner' })
     return
   }
-  const { partner } = exchange
+  const { partner, share } = exchange
   if (!together) {
-    await replica.step(round, step, false)
+    await replica.step(round, step, 0)
     report({ kind: 'exchange-skipped', round, reason: 'partner-lost', partner })
     return
   }
   // The code is a function of the parameters: the same tensor as before the kill.
   const { codingError } = await learner.compute(encodeTask, tensor)
   const { disagreement } = await learner.compute(inspectTask, tensor)
-  await replica.step(round, step, true)
+  await replica.step(round, step, share)
   const nothingMoved = { bytesSent: 0, bytesReceived: 0, milliseconds: 0 }
-  report({ kind: 'exchange', round, partner, disagreement, codingError, ...nothingMoved })
+  report({ kind: 'exchange', round, partner, disagreement, codingError, share, ...nothingMoved })
 }

@@ -31,7 +31,7 @@
  *                        committed           the initiator is in doubt and asks until the responder is back; had it     both or neither
  *                                            given up meanwhile, the responder asks, finds that out and gives up too
  *
- * Nothing received is written anywhere but into the inbox before the tensor was checked (hash of every chunk, size, finite, scale).
+ * Nothing received is written anywhere but into the inbox before the tensor was checked (hash of every chunk, size, finite, scale, distance).
  */
 
 import { sha256Hex } from '../hash.ts'
@@ -100,12 +100,13 @@ export class Exchange {
    */
   async meet(round: number, step: number, partner: PeerName, patience: number, signal: AbortSignal): Promise<Meeting> {
     const { swarm, learner, blobs, tensor, onPhase } = this.#modules
-    const { codingError } = await learner.compute(encodeTask, tensor, signal)
+    const { codingError, progress } = await learner.compute(encodeTask, tensor, signal)
     const mine = await blobs.offer(learner.bytes('outbox'), { ttl: OFFER_TTL, signal })
     const id = sha256Hex(
       JSON.stringify([swarm.run, swarm.self, partner, round, step, mine.root, swarm.clock.now()]),
     ).slice(0, 32)
-    const appointment: Appointment = { round, step, partner, mine, codingError, id, told: false }
+    const reach = this.#modules.reach.of(progress)
+    const appointment: Appointment = { round, step, partner, mine, codingError, reach, id, told: false }
     this.#rounds.current = appointment
     try {
       await onPhase?.('encoded')

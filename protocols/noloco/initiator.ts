@@ -1,6 +1,5 @@
 /** The initiator's side of an exchange: it proposes, and after the tensors were swapped it asks for the commit. See exchange.ts. */
 import type { PeerName } from '../ports.ts'
-import type { BlobReference } from '../transfer/index.ts'
 import { askCommit, expectedFailure, RETRY, read } from './doubt.ts'
 import {
   type Alone,
@@ -9,6 +8,7 @@ import {
   type ExchangeModules,
   gone,
   type Meeting,
+  type Offered,
   prepare,
   receive,
   refusalIn,
@@ -44,7 +44,7 @@ export class Initiator {
     if ('outcome' in received) {
       return received
     }
-    await prepare(this.#modules, appointment, { id, role: 'initiator' })
+    await prepare(this.#modules, appointment, { id, role: 'initiator', share: received.share })
     // From here on only the responder's answer, its leaving, or its silence ends the exchange.
     await onPhase?.('asking')
     const outcome = await askCommit(this.#modules, this.#rounds.bell, { id, partner }, signal)
@@ -52,15 +52,15 @@ export class Initiator {
       return alone('partner-lost', { prepared: true })
     }
     await onPhase?.('committed')
-    return together(appointment, received.disagreement)
+    return together(appointment, received)
   }
 
   /** Proposes until the partner accepts, and returns its tensor's reference, or until it is clear that it will not. */
-  async #propose(appointment: Appointment, deadline: number, signal: AbortSignal): Promise<BlobReference | Alone> {
+  async #propose(appointment: Appointment, deadline: number, signal: AbortSignal): Promise<Offered | Alone> {
     const { swarm, viewHash } = this.#modules
     const { bell } = this.#rounds
-    const { id, round, step, partner, mine } = appointment
-    const question = proposal.encode({ id, round, step, view: viewHash(), ...mine })
+    const { id, round, step, partner, mine, reach } = appointment
+    const question = proposal.encode({ id, round, step, view: viewHash(), reach, ...mine })
     for (;;) {
       const left = deadline - swarm.clock.now()
       const reason = gone(swarm, partner, left, signal)
@@ -72,7 +72,7 @@ export class Initiator {
         const answer = await swarm.ask(partner, METHODS.propose, question, { signal, timeout })
         const said = read(swarm, partner, proposalAnswer, answer)
         if (said.status === 'accepted') {
-          return { root: said.root, size: said.size }
+          return { root: said.root, size: said.size, reach: said.reach }
         }
         const refusal = refusalIn(said)
         if (refusal !== undefined) {

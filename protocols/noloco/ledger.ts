@@ -36,7 +36,14 @@ const preparedRecord = defineMessage(
     round: count,
     step: count,
     vectors: z.array(z.strictObject({ name: z.string().max(64), bytes: count })).max(16),
-    exchange: z.strictObject({ id, partner: z.string().max(128), role: z.enum(['initiator', 'responder']) }).optional(),
+    exchange: z
+      .strictObject({
+        id,
+        partner: z.string().max(128),
+        role: z.enum(['initiator', 'responder']),
+        share: z.number().min(0).max(1),
+      })
+      .optional(),
   }),
   { maxBytes: 4096 },
 )
@@ -46,6 +53,8 @@ export interface PreparedExchange {
   id: string
   partner: string
   role: 'initiator' | 'responder'
+  /** Of the way to the partner's message, as both have agreed; see reach.ts. */
+  share: number
 }
 
 /** A round whose state before the outer step is on disk. */

@@ -6,6 +6,7 @@ import { MAX_CLAIMED_ROUND } from '../replica/index.ts'
 import type { BlobReference, Blobs } from '../transfer/index.ts'
 import { isMember } from './doubt.ts'
 import type { Ledger, Outcome, PreparedExchange } from './ledger.ts'
+import { type Reach, shareOf } from './reach.ts'
 import { inspectTask, type TensorOptions } from './tasks.ts'
 
 /** How a round's meeting ended. */
@@ -16,6 +17,8 @@ export interface Together {
   partner: PeerName
   disagreement: number
   codingError: number
+  /** Of the way to the partner's message; see reach.ts. */
+  share: number
   bytesSent: number
   bytesReceived: number
 }
@@ -47,6 +50,7 @@ export interface ExchangeModules {
   blobs: Blobs
   ledger: Ledger
   tensor: TensorOptions
+  reach: Reach
   partnerOf(round: number): PeerName | undefined
   viewHash(): string
   onRejected(peer: PeerName, reason: string): void
@@ -62,6 +66,8 @@ export interface Appointment {
   /** This peer's tensor, on offer, and the relative error of its code. */
   readonly mine: BlobReference
   readonly codingError: number
+  /** How far away the partner's message may be to count whole. */
+  readonly reach: number
   /** Id of the exchange, where this peer initiates it. */
   readonly id: string
   /** The partner's proposal, where this peer responds to it. */
@@ -72,10 +78,21 @@ export interface Appointment {
   told: boolean
 }
 
+/** The partner's tensor, and how far away ours may be to count whole. */
+export interface Offered extends BlobReference {
+  reach: number
+}
+
+/** A tensor that came and was found good. */
+export interface Received {
+  disagreement: number
+  share: number
+}
+
 /** The responder's side of an exchange under way. */
 export interface Session {
   readonly id: string
-  readonly theirs: BlobReference
+  readonly theirs: Offered
   state: 'checking' | 'ready' | 'deciding' | Outcome
 }
 
@@ -83,8 +100,8 @@ export function alone(reason: ExchangeFailure, more: { prepared?: boolean; partn
   return { outcome: 'alone', reason, prepared: false, ...more }
 }
 
-export function together({ partner, mine, codingError }: Appointment, disagreement: number): Together {
-  return { outcome: 'committed', partner, disagreement, codingError, bytesSent: mine.size, bytesReceived: mine.size }
+export function together({ partner, mine, codingError }: Appointment, received: Received): Together {
+  return { outcome: 'committed', partner, ...received, codingError, bytesSent: mine.size, bytesReceived: mine.size }
 }
 
 /** The end of a meeting with a partner that says it will not come; undefined when it says anything else. */
@@ -118,17 +135,17 @@ export function tellWaiting({ onWaiting }: ExchangeModules, appointment: Appoint
 
 /** Fetches the partner's tensor into the inbox and looks at it. */
 export async function receive(
-  { swarm, learner, blobs, tensor, onPhase, onRejected }: ExchangeModules,
-  { partner, mine }: Appointment,
-  theirs: BlobReference,
+  { swarm, learner, blobs, tensor, reach, onPhase, onRejected }: ExchangeModules,
+  { partner, mine, reach: ours }: Appointment,
+  theirs: Offered,
   signal: AbortSignal,
-): Promise<{ disagreement: number } | Alone> {
+): Promise<Received | Alone> {
   if (theirs.size !== mine.size) {
     onRejected(partner, `its tensor has ${theirs.size} bytes instead of ${mine.size}`)
     return alone('bad-tensor')
   }
   try {
-    await blobs.pull([partner], theirs, learner.bytes('inbox'), { signal })
+    await blobs.pull([partner], { root: theirs.root, size: theirs.size }, learner.bytes('inbox'), { signal })
   } catch (error) {
     if (signal.aborted) {
       return alone('aborted')
@@ -139,21 +156,27 @@ export async function receive(
     return alone('partner-lost')
   }
   await onPhase?.('received')
-  const { fault, disagreement } = await learner.compute(inspectTask, tensor)
+  const { fault, disagreement, distance } = await learner.compute(inspectTask, tensor)
+  if (Number.isFinite(distance)) {
+    reach.note(partner, distance)
+  }
   if (fault !== undefined) {
-    swarm.penalize(partner, 'bad-tensor')
-    onRejected(partner, fault)
-    return alone('bad-tensor')
+    // To be far away proves nothing.
+    if (fault.reason === 'bad-tensor') {
+      swarm.penalize(partner, fault.reason)
+    }
+    onRejected(partner, fault.message)
+    return alone(fault.reason)
   }
   await onPhase?.('inspected')
-  return { disagreement }
+  return { disagreement, share: shareOf(distance, Math.min(ours, theirs.reach)) }
 }
 
 /** Puts the state from before the step on disk, with what the step depends on. */
 export async function prepare(
   { ledger, onPhase }: ExchangeModules,
   { round, step, partner }: Appointment,
-  exchange: Pick<PreparedExchange, 'id' | 'role'>,
+  exchange: Omit<PreparedExchange, 'partner'>,
 ): Promise<void> {
   await ledger.prepare({ round, step, exchange: { ...exchange, partner } })
   await onPhase?.('prepared')

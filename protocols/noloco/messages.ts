@@ -23,9 +23,12 @@ const count = z
 const id = z.string().regex(/^[0-9a-f]{32}$/, 'must be 32 hexadecimal digits')
 const view = z.string().regex(/^[0-9a-f]{16}$/, 'must be 16 hexadecimal digits')
 
+/** How far away the other's tensor may be to count whole, root mean square over the values; see reach.ts. */
+const reach = z.number().min(0)
+
 export const proposal = defineMessage(
   'noloco-proposal',
-  z.strictObject({ id, round: count, step: count, view, ...blobReferenceSchema.shape }),
+  z.strictObject({ id, round: count, step: count, view, reach, ...blobReferenceSchema.shape }),
   { maxBytes: 512 },
 )
 
@@ -36,7 +39,7 @@ export const proposal = defineMessage(
 export const proposalAnswer = defineMessage(
   'noloco-proposal-answer',
   z.discriminatedUnion('status', [
-    z.strictObject({ status: z.literal('accepted'), step: count, ...blobReferenceSchema.shape }),
+    z.strictObject({ status: z.literal('accepted'), step: count, reach, ...blobReferenceSchema.shape }),
     z.strictObject({ status: z.literal('later') }),
     z.strictObject({ status: z.literal('ahead'), round: count }),
     z.strictObject({ status: z.literal('mismatch'), view }),

@@ -46,9 +46,12 @@ export class OwnReplica {
     report({ kind: 'joined', ...fetched })
   }
 
-  /** The outer step, and the end of the round. It is not aborted: it takes milliseconds and has to happen once. */
-  async step(round: number, step: number, together: boolean): Promise<void> {
-    await this.#modules.learner.compute(stepTask, { ...this.#tensor, together })
+  /**
+   * The outer step, with that share of the way to the partner's message (0: alone), and the end of the round. It is not aborted: it takes
+   * milliseconds and has to happen once.
+   */
+  async step(round: number, step: number, share: number): Promise<void> {
+    await this.#modules.learner.compute(stepTask, { ...this.#tensor, share })
     this.#through(round, step)
   }
 

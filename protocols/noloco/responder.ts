@@ -58,14 +58,18 @@ export class Responder {
         return received
       }
       const transfer = swarm.clock.now() - started
-      await prepare(this.#modules, appointment, { id: session.id, role: 'responder' })
+      await prepare(this.#modules, appointment, {
+        id: session.id,
+        role: 'responder',
+        share: received.share,
+      })
       this.#setState(session, 'ready')
       const lost = await this.#decided(appointment, session, Math.max(COMMIT_WAIT, 4 * transfer), signal)
       if (lost !== undefined) {
         return lost
       }
       await onPhase?.('committed')
-      return together(appointment, received.disagreement)
+      return together(appointment, received)
     } finally {
       if (session.state !== 'committed') {
         this.#setState(session, 'aborted')
@@ -143,7 +147,7 @@ export class Responder {
   /** The initiator's proposal; answered when this peer is in the round as well, or 'later'. */
   async onPropose(from: PeerName, bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
     const { swarm, viewHash } = this.#modules
-    const { id, round, root, size } = read(swarm, from, proposal, bytes)
+    const { id, round, root, size, reach } = read(swarm, from, proposal, bytes)
     const since = swarm.clock.now()
     do {
       const place = this.#rounds.place(from, round)
@@ -151,9 +155,10 @@ export class Responder {
         const { appointment } = place
         // The same question again, when the answer got lost, gets the same answer.
         if (appointment.session === undefined || appointment.session.id === id) {
-          appointment.session ??= { id, theirs: { root, size }, state: 'checking' }
+          appointment.session ??= { id, theirs: { root, size, reach }, state: 'checking' }
           this.#rounds.bell.ring()
-          return proposalAnswer.encode({ status: 'accepted', step: appointment.step, ...appointment.mine })
+          const { step, mine } = appointment
+          return proposalAnswer.encode({ status: 'accepted', step, reach: appointment.reach, ...mine })
         }
         return proposalAnswer.encode({ status: 'ahead', round })
       }

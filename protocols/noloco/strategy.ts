@@ -17,6 +17,7 @@ import { Ledger } from './ledger.ts'
 import { alone, type ExchangePhase, type Meeting } from './meeting.ts'
 import { OwnReplica } from './own-replica.ts'
 import { partnerOf, viewHash } from './pairing.ts'
+import { Reach } from './reach.ts'
 import type { NolocoOptions } from './stability.ts'
 import { encodeTask, nolocoTasks, nolocoVectors, replicaTasks, type TensorOptions, tensorOptions } from './tasks.ts'
 
@@ -63,6 +64,7 @@ class Noloco implements Strategy {
       blobs,
       ledger: this.#ledger,
       tensor: this.#tensor,
+      reach: new Reach(),
       partnerOf: (round) => this.#partnerOf(round),
       viewHash: () => viewHash(view(swarm)),
       onRejected: (peer, reason) => report({ kind: 'rejected', peer, what: 'tensor', reason }),
@@ -173,7 +175,7 @@ class Noloco implements Strategy {
     this.#ledger.save()
     const { round, partner, meeting } = await this.#meet(step, signal)
     if (meeting.outcome === 'committed') {
-      await this.#replica.step(round, step, true)
+      await this.#replica.step(round, step, meeting.share)
       const { outcome: _, ...exchanged } = meeting
       report({ kind: 'exchange', round, ...exchanged, milliseconds: swarm.clock.now() - started })
       return
@@ -185,7 +187,7 @@ class Noloco implements Strategy {
     if (!prepared) {
       await this.#ledger.prepare({ round, step })
     }
-    await this.#replica.step(round, step, false)
+    await this.#replica.step(round, step, 0)
     report({ kind: 'exchange-skipped', round, reason, ...(partner === undefined ? {} : { partner }) })
   }
 

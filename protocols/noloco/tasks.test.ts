@@ -38,8 +38,12 @@ function exchange(a: ComputeContext, b: ComputeContext): void {
 
 const mean = (a: Float32Array, b: Float32Array): Float64Array => Float64Array.from(a, (value, i) => (value + b[i]!) / 2)
 
-test('the mean of a pair is that of exact messages, although int8 travelled', () => {
-  for (const gamma of [undefined, 0.4]) {
+test('the mean of a pair is that of exact messages, although int8 travelled and whatever share of the way is taken', () => {
+  for (const [gamma, share] of [
+    [undefined, 1],
+    [0.4, 1],
+    [undefined, 0.3],
+  ] as const) {
     const options = nolocoOptionsSchema.parse(gamma === undefined ? {} : { gamma })
     const tensor = tensorOptions(options)
     const [a, b] = [peer(options, 1, 0.1), peer(options, 2, 0.1)]
@@ -51,8 +55,8 @@ test('the mean of a pair is that of exact messages, although int8 travelled', ()
       assert.ok(error > 0.001 && error < 0.006, String(error))
     }
     exchange(a, b)
-    stepTask.run(a, { ...tensor, together: true })
-    stepTask.run(b, { ...tensor, together: true })
+    stepTask.run(a, { ...tensor, share })
+    stepTask.run(b, { ...tensor, share })
     const after = mean(a.float32('phi'), b.float32('phi'))
     for (let i = 0; i < SIZE; i++) {
       const expected = phi[i]! + options.beta * (theta[i]! - phi[i]!)
@@ -72,9 +76,9 @@ test('equal replicas stay equal to the bit, with the exact step', () => {
   exchange(a, b)
   assert.ok(inspectTask.run(a, tensor).disagreement < 0.001)
   for (const context of [a, b]) {
-    stepTask.run(context, { ...tensor, together: true })
+    stepTask.run(context, { ...tensor, share: 1 })
   }
-  stepTask.run(alone, { ...tensor, together: false })
+  stepTask.run(alone, { ...tensor, share: 0 })
   assert.deepEqual(a.float32('phi'), b.float32('phi'))
   assert.deepEqual(a.float32('phi'), alone.float32('phi'))
 })
@@ -109,10 +113,29 @@ test('a tensor that is not finite, or of another scale, is refused before anythi
         inbox[SIZE - 1] = 100
       }
       const before = context.float32('theta').slice()
-      assert.match(inspectTask.run(context, tensor).fault ?? '', words)
+      assert.match(inspectTask.run(context, tensor).fault?.message ?? '', words)
       assert.deepEqual(context.float32('theta'), before)
     }
   }
+})
+
+test('both sides of a pair find one distance, to the bit, and the negative of a model is too far away', () => {
+  const options = nolocoOptionsSchema.parse({})
+  const tensor = tensorOptions(options)
+  const [a, b] = [peer(options, 1, 0.1), peer(options, 2, 0.3)]
+  const { progress } = encodeTask.run(a, tensor)
+  assert.ok(Math.abs(progress / (0.1 / Math.sqrt(12)) - 1) < 0.02)
+  encodeTask.run(b, tensor)
+  exchange(a, b)
+  const { distance, fault } = inspectTask.run(a, tensor)
+  assert.equal(fault, undefined)
+  assert.equal(inspectTask.run(b, tensor).distance, distance)
+  assert.ok(Math.abs(distance / Math.sqrt((0.1 ** 2 + 0.3 ** 2) / 12) - 1) < 0.02)
+
+  twins.scale(b.float32('theta'), -1)
+  encodeTask.run(b, tensor)
+  exchange(a, b)
+  assert.equal(inspectTask.run(a, tensor).fault?.reason, 'too-far')
 })
 
 test('parameters that are not finite are an error of their own, and are never taken over', () => {

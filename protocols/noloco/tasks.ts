@@ -5,6 +5,7 @@
 import type { VectorSpec } from '../../kernels/index.ts'
 import { type CodecName, codecs } from '../codecs/index.ts'
 import { StarlingError } from '../errors.ts'
+import { DEFAULT_GUARDS, guardFault } from '../mixing/index.ts'
 import type { ComputeContext, ComputeTask } from '../ports.ts'
 import type { ReplicaTasks } from '../replica/index.ts'
 import { composeMessage, outerStep } from './outer-step.ts'
@@ -18,9 +19,6 @@ export interface TensorOptions {
   codec: CodecName
   constants: OuterConstants
 }
-
-/** A partner whose message is this many times larger or smaller than ours (root mean square) does not train the same model. */
-export const MAX_SCALE_RATIO = 10
 
 /** Vectors of the strategy for a model of `size` elements. `theta` and `gradient` are the learner's. */
 export function nolocoVectors(size: number, options: NolocoOptions): VectorSpec {
@@ -82,8 +80,16 @@ export const startTask: ComputeTask<null, null> = {
   },
 }
 
-/** Puts this peer's message, encoded, into `outbox`. Returns the root mean square error of the code relative to that of the message. */
-export const encodeTask: ComputeTask<TensorOptions, { codingError: number }> = {
+/** What is known of this peer's message once it is encoded. */
+export interface Encoded {
+  /** Root mean square error of the code, relative to that of the message. */
+  codingError: number
+  /** How far training went since the last outer step: root mean square of message - phi. */
+  progress: number
+}
+
+/** Puts this peer's message, encoded, into `outbox`. */
+export const encodeTask: ComputeTask<TensorOptions, Encoded> = {
   name: 'noloco-encode',
   run(context, { codec, constants }) {
     const { kernels } = context
@@ -91,6 +97,7 @@ export const encodeTask: ComputeTask<TensorOptions, { codingError: number }> = {
     const size = context.float32('theta').length
     let error = 0
     let energy = 0
+    let progress = 0
     for (const { start, theta, phi, own, partner } of slices(context)) {
       composeMessage(kernels, own, theta, phi, constants)
       if (!kernels.allFinite(own)) {
@@ -101,70 +108,88 @@ export const encodeTask: ComputeTask<TensorOptions, { codingError: number }> = {
       codecs[codec].decode(kernels, message, size, start, partner)
       error += kernels.squaredDistance(own, partner)
       energy += kernels.sumSquares(own)
+      progress += kernels.squaredDistance(own, phi)
     }
-    return { codingError: energy === 0 ? 0 : Math.sqrt(error / energy) }
+    return { codingError: energy === 0 ? 0 : Math.sqrt(error / energy), progress: Math.sqrt(progress / size) }
   },
 }
 
 /** What is in the inbox, before anything is done with it. */
 export interface Inspection {
-  /** Why the message is refused, if it is. */
-  fault?: string
+  /** Why the message is refused, if it is: no tensor of this model, or one that is far away as no honest one can be. */
+  fault?: { reason: 'bad-tensor' | 'too-far'; message: string }
   /** Root mean square of (own - partner) / sqrt(2), own as it is and the partner's as decoded. */
   disagreement: number
+  /** Root mean square of own - partner, both as decoded: the same number on both sides. NaN when the message cannot be decoded. */
+  distance: number
 }
 
-/** Looks at the partner's message in `inbox`: well-formed, of our scale, and how far from ours. */
+/** Looks at the partner's message in `inbox`, with this peer's in `outbox`: well-formed, past the guards of protocols/mixing, and how far from ours. */
 export const inspectTask: ComputeTask<TensorOptions, Inspection> = {
   name: 'noloco-inspect',
   run(context, { codec, constants }) {
     const { kernels } = context
     const message = context.bytes('inbox')
     const size = context.float32('theta').length
-    let distance = 0
+    let coded = 0
+    let squares = 0
     let ownEnergy = 0
     let partnerEnergy = 0
     for (const { start, theta, phi, own, partner } of slices(context)) {
       try {
         codecs[codec].decode(kernels, message, size, start, partner)
+        // Our own is well-formed, unless this peer is one that lies (protocols/attacks).
+        codecs[codec].decode(kernels, context.bytes('outbox'), size, start, own)
       } catch (error) {
         if (error instanceof StarlingError && error.code === 'bad-tensor') {
-          return { fault: error.message, disagreement: 0 }
+          return { fault: { reason: 'bad-tensor', message: error.message }, disagreement: 0, distance: Number.NaN }
         }
         throw error
       }
+      coded += kernels.squaredDistance(own, partner)
       composeMessage(kernels, own, theta, phi, constants)
-      distance += kernels.squaredDistance(own, partner)
+      squares += kernels.squaredDistance(own, partner)
       ownEnergy += kernels.sumSquares(own)
       partnerEnergy += kernels.sumSquares(partner)
     }
-    const ratio = Math.sqrt(partnerEnergy / ownEnergy)
-    if (ownEnergy > 0 && !(ratio <= MAX_SCALE_RATIO && ratio >= 1 / MAX_SCALE_RATIO)) {
-      return { fault: `its tensor is ${ratio.toPrecision(3)} times the size of ours`, disagreement: 0 }
+    const [own, partner, apart] = [ownEnergy, partnerEnergy, squares].map(Math.sqrt) as [number, number, number]
+    const found = { disagreement: apart / Math.sqrt(2 * size), distance: Math.sqrt(coded / size) }
+    const refused = guardFault(own, partner, apart, DEFAULT_GUARDS)
+    if (refused === 'norm') {
+      const message = `its tensor is ${(partner / own).toPrecision(3)} times the size of ours`
+      return { ...found, fault: { reason: 'bad-tensor', message } }
     }
-    return { disagreement: Math.sqrt(distance / (2 * size)) }
+    if (refused === 'distance') {
+      const message = `its tensor is ${(apart / Math.max(own, partner)).toPrecision(2)} times its size away from ours`
+      return { ...found, fault: { reason: 'too-far', message } }
+    }
+    return found
   },
 }
 
 /**
  * The outer step. Together, it takes for the partner's message
  *
- *     own + (decoded partner - decoded own),     own being this peer's message before coding,
+ *     own + share (decoded partner - decoded own),     own being this peer's message before coding,
  *
- * on both sides. The two errors of the code then enter with opposite signs: the sum over the pair, and so the mean of all replicas, is what
+ * on both sides, with one `share` for both (see reach.ts); 0 is the step alone. The two errors of the code then enter with opposite signs: the sum over the pair, and so the mean of all replicas, is what
  * it would be with exact messages, and two equal replicas stay equal to the last bit. The error is left in the difference of the two, which
  * the next rounds halve.
  */
-export const stepTask: ComputeTask<TensorOptions & { together: boolean }, null> = {
+export const stepTask: ComputeTask<TensorOptions & { share: number }, null> = {
   name: 'noloco-step',
-  run(context, { codec, constants, together }) {
+  run(context, { codec, constants, share }) {
     const { kernels } = context
+    const together = share > 0
     const size = context.float32('theta').length
     for (const { start, theta, phi, delta, own, partner } of slices(context)) {
       if (together) {
         codecs[codec].decode(kernels, context.bytes('outbox'), size, start, own)
         codecs[codec].decode(kernels, context.bytes('inbox'), size, start, partner)
         kernels.axpy(partner, -1, own)
+        if (share < 1) {
+          kernels.scale(partner, share)
+        }
         composeMessage(kernels, own, theta, phi, constants)
         kernels.axpy(partner, 1, own)
       } else {

@@ -1,5 +1,5 @@
 /** A swarm of NoLoCo peers with quadratic learners; what they took together is kept, so that both sides of an exchange can be compared. */
-import { type ExchangePhase, noloco, nolocoOptionsSchema, type PeerName } from '../../protocols/index.ts'
+import { attacks, type ExchangePhase, noloco, nolocoOptionsSchema, type PeerName } from '../../protocols/index.ts'
 import * as worlds from './world.ts'
 
 export { eventsOf, type Fate, finish, LIMIT } from './world.ts'
@@ -16,6 +16,8 @@ export interface WorldOptions {
   /** Called at each moment of an exchange; it may kill the process. */
   onPhase?: (process: Process, phase: ExchangePhase) => void
   latency?: readonly [number, number]
+  /** Attacks by peer. */
+  liars?: Record<PeerName, string>
 }
 
 export interface Process extends worlds.Process {
@@ -55,6 +57,14 @@ export function createWorld(options: WorldOptions): World {
     strategy: nolocoOptionsSchema.parse(options.strategy ?? {}),
     learner: { noise: options.noise ?? 1, learningRate: options.learningRate ?? (() => 0.05) },
     ...(options.latency === undefined ? {} : { network: { latency: options.latency } }),
+    meddle: (name, learner) => {
+      const attack = options.liars?.[name]
+      const seed = `${options.seed} ${name}`
+      const crowd = (): { peers: number; faulty: number } => ({ peers: 6, faulty: 1 })
+      return attack === undefined
+        ? learner
+        : attacks.hostileLearner(learner, { attack, seed, symmetries: [], sends: noloco.sends ?? [], crowd })
+    },
     onEvent(process, event) {
       if (event.kind === 'exchange') {
         record(process, event.round, event.partner)
