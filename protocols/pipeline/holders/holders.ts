@@ -1,0 +1,332 @@
+/**
+ * Who holds which part, without a leader: every peer says what it holds (statements.ts), computes from what it sees who should hold what (assignment.ts), and
+ * acts where that is itself (roles.ts). A part whose holder died is taken by the first in line, from a replica, from its neighbours or from the run's start (take.ts).
+ */
+import { Bell } from '../../bell.ts'
+import { StarlingError } from '../../errors.ts'
+import type { StageOrigin } from '../../events.ts'
+import { sha256Hex } from '../../hash.ts'
+import type { PeerName } from '../../ports.ts'
+import { slotsOf } from '../options.ts'
+import type { Held, Holders, LossReason } from '../types.ts'
+import type { Wanted } from './assignment.ts'
+import { Copies, fetchCopy, read, type Source } from './copies.ts'
+import { Doubts } from './doubts.ts'
+import { aliveAnswer, aliveQuestion, type Hold, METHODS, type Statement } from './messages.ts'
+import { OwnParts, rangeOf } from './own.ts'
+import { nextIncarnation, readHeld } from './records.ts'
+import { Roles } from './roles.ts'
+import { StartGate } from './start-gate.ts'
+import { type Said, Statements } from './statements.ts'
+import { Suspicions } from './suspicions.ts'
+import { expected, type Kept } from './take.ts'
+import { aliveTask } from './tasks.ts'
+import type { HolderModules, HoldersConfig } from './types.ts'
+import { type Heard, StageView } from './view.ts'
+
+export class StageHolders implements Holders {
+  readonly bell = new Bell()
+  readonly #config: HoldersConfig
+  readonly #modules: HolderModules
+  readonly #wanted: Wanted
+  readonly #view: StageView
+  readonly #own: OwnParts
+  readonly #suspicions = new Suspicions()
+  readonly #copies: Copies
+  readonly #gate: StartGate
+  readonly #roles: Roles
+  readonly #kept: Map<number, Kept>
+  readonly #stopped = new AbortController()
+  readonly #stops: (() => void)[] = []
+  #incarnation = 0
+  #doubts: Doubts | undefined
+  #statements: Statements | undefined
+  #watching: Promise<void> = Promise.resolve()
+  #memberNames: ReadonlySet<PeerName> = new Set()
+  #msPerRow: number | undefined
+  /** Times that the run was set back. */
+  #epoch = 0
+  #finishing = false
+  #ended = false
+
+  constructor(config: HoldersConfig) {
+    const { modules, options, cut, resumed } = config
+    const { self, run, clock } = modules.swarm
+    const { dataPeers, replicas } = options
+    this.#config = config
+    this.#modules = modules
+    this.#wanted = { run, stages: cut.stages, dataPeers, replicas }
+    this.#view = new StageView({ self, stages: cut.stages, bytesOf: (part) => 4 * (cut.sizes[part] ?? 0) })
+    this.#own = new OwnParts(cut.places)
+    this.#kept = readHeld(resumed, cut)
+    this.#copies = new Copies(modules, (part) => this.#sourceOf(part))
+    this.#gate = new StartGate(clock, this.#wanted)
+    this.#roles = new Roles({
+      config,
+      wanted: this.#wanted,
+      view: this.#view,
+      own: this.#own,
+      gate: this.#gate,
+      bell: this.bell,
+      kept: this.#kept,
+      keeps: () => undefined,
+      ended: () => this.#ended,
+      say: () => this.#say(),
+    })
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    const { swarm, records } = this.#modules
+    const end = (): void => this.#end()
+    signal.addEventListener('abort', end, { once: true })
+    if (signal.aborted) {
+      end()
+    }
+    this.#stops.push(() => signal.removeEventListener('abort', end))
+    this.#incarnation = await nextIncarnation(records)
+    this.#doubts = new Doubts(swarm, this.#view, () => this.#changed())
+    this.#statements = new Statements({
+      swarm,
+      view: this.#view,
+      stages: this.#wanted.stages,
+      incarnation: this.#incarnation,
+      said: () => this.#said(),
+      onHeard: (peer, statement, heard) => this.#heard(peer, statement, heard),
+    })
+    this.#stops.push(swarm.answer(METHODS.alive, (from, question) => this.#onAlive(from, question)))
+    this.#copies.start()
+    this.#stops.push(() => this.#copies.stop())
+    this.#stops.push(swarm.onConnections(() => this.#connections()))
+    this.#stops.push(swarm.onMembers(() => this.#members()))
+    this.#gate.open()
+    this.#connections()
+    this.#statements.start()
+    this.#watching = this.#roles.watch(this.#stopped.signal)
+    // Whoever stops the holders hears of a fault.
+    this.#watching.catch(() => this.#end())
+  }
+
+  async stop(): Promise<void> {
+    this.#end()
+    try {
+      await this.#watching
+    } finally {
+      await this.#statements?.stop()
+      for (const stop of this.#stops.splice(0).reverse()) {
+        stop()
+      }
+    }
+  }
+
+  // What the flow asks.
+
+  ready(part: number): readonly PeerName[] {
+    const { swarm } = this.#modules
+    const now = swarm.clock.now()
+    return this.#view
+      .holders(part, now)
+      .filter(({ peer }) => peer === swarm.self || !this.#suspicions.has(part, peer, now))
+      .map(({ peer }) => ({
+        peer,
+        strikes: this.#suspicions.strikes(part, peer, now),
+        key: sha256Hex(JSON.stringify(['pipeline-role', swarm.run, part, peer])),
+      }))
+      .sort((a, b) => a.strikes - b.strikes || (a.key < b.key ? -1 : 1))
+      .map(({ peer }) => peer)
+  }
+
+  dataPeers(): readonly PeerName[] {
+    return [...this.ready(0)].sort()
+  }
+
+  held(part: number): Held | undefined {
+    const own = this.#own.ready(part)
+    return own === undefined ? undefined : { stage: part, place: own.place, ...own.course, epoch: this.#epoch }
+  }
+
+  holds(): readonly Held[] {
+    return [...this.#own].flatMap(({ part }) => this.held(part) ?? [])
+  }
+
+  update(part: number, { step, norm }: { step: number; norm: number }): void {
+    const course = this.#own.ready(part)?.course
+    if (course !== undefined) {
+      course.step = step
+      course.applied++
+      course.norm = norm
+    }
+  }
+
+  suspect(part: number, peer: PeerName, reason: LossReason): void {
+    const { swarm } = this.#modules
+    if (peer !== swarm.self) {
+      this.#suspicions.add(part, peer, reason, swarm.clock.now())
+      this.#doubt(peer)
+      this.#say()
+    }
+  }
+
+  speed(peer: PeerName): number | undefined {
+    return this.#view.statement(peer)?.msPerRow
+  }
+
+  measured(milliseconds: number): void {
+    this.#msPerRow = milliseconds
+  }
+
+  origin(part: number, peer: PeerName): StageOrigin | undefined {
+    return this.#view.statement(peer)?.holds.find((hold) => hold.part === part)?.origin
+  }
+
+  async fetch(part: number, into: Float32Array, signal: AbortSignal): Promise<{ step: number }> {
+    const { swarm, learner } = this.#modules
+    const own = this.#own.ready(part)
+    if (own !== undefined) {
+      const { begin, end } = rangeOf(this.#config.cut, part, own.place)
+      into.set(learner.float32('theta').subarray(begin, end))
+      return { step: own.course.step }
+    }
+    const bytes = new Uint8Array(into.buffer, into.byteOffset, into.byteLength)
+    for (const peer of this.ready(part)) {
+      try {
+        const { step } = await fetchCopy(this.#modules, peer, part, bytes, signal)
+        if (into.every((value) => Number.isFinite(value))) {
+          return { step }
+        }
+        swarm.penalize(peer, 'bad-tensor')
+      } catch (error) {
+        expected(error, signal)
+      }
+    }
+    throw new StarlingError('no-holder', `nobody gave ${nameOf(part)}`, { part })
+  }
+
+  waiting(): string | undefined {
+    const before = this.#gate.waiting(this.#view.roles(this.#modules.swarm.clock.now()))
+    if (before !== undefined) {
+      return before
+    }
+    const parts = Array.from({ length: this.#wanted.stages + 1 }, (_, part) => part)
+    const lacking = parts.filter((part) => this.ready(part).length === 0)
+    if (lacking.length === 0) {
+      return undefined
+    }
+    const room = lacking.some((part) => this.#roles.missing.includes(part)) ? ', for which nobody has room' : ''
+    return `a holder of ${lacking.map(nameOf).join(', ')}${room}`
+  }
+
+  finish(): void {
+    this.#finishing = true
+    this.#say()
+  }
+
+  finished(): boolean {
+    return this.#ended
+  }
+
+  progress(): Record<string, unknown> {
+    const holds = this.holds().filter(({ stage }) => stage > 0)
+    const ends = this.held(0)
+    return { holds, data: ends !== undefined, ...(ends === undefined ? {} : { ends }) }
+  }
+
+  // What is said and heard, and who is there.
+
+  #said(): Said {
+    const now = this.#modules.swarm.clock.now()
+    return {
+      holds: this.#own.said(),
+      places: this.#config.cut.places,
+      slots: slotsOf(this.#config.options),
+      ...(this.#msPerRow === undefined ? {} : { msPerRow: this.#msPerRow }),
+      lost: this.#own.ready(0) === undefined ? [] : this.#suspicions.told(now),
+      epoch: this.#epoch,
+      finished: this.#finishing,
+      kept: [...this.#kept.values()].map(({ part, step }) => ({ part, step })),
+    }
+  }
+
+  #say(): void {
+    this.#statements?.say()
+    this.#changed()
+  }
+
+  #heard(peer: PeerName, statement: Statement, heard: Heard): void {
+    const { swarm } = this.#modules
+    if (heard === 'restarted') {
+      this.#suspicions.forget(peer)
+    }
+    if (peer !== swarm.self) {
+      for (const { peer: whom } of statement.lost) {
+        this.#doubt(whom)
+      }
+    }
+    if (heard !== 'same') {
+      this.#view.connections(swarm.connected())
+      this.#changed()
+    }
+  }
+
+  #doubt(peer: PeerName): void {
+    void this.#doubts?.ask(peer, this.#stopped.signal)
+  }
+
+  #connections(): void {
+    for (const peer of this.#view.connections(this.#modules.swarm.connected())) {
+      this.#copies.gone(peer)
+      this.#doubt(peer)
+    }
+    this.#changed()
+  }
+
+  /** Members that fell silent or left: of those that this peer is not connected with nothing else tells. */
+  #members(): void {
+    const { swarm } = this.#modules
+    const members = new Set(swarm.members().map(({ peer }) => peer))
+    for (const peer of this.#memberNames) {
+      if (!members.has(peer) && this.#view.lives(peer, swarm.clock.now())) {
+        this.#doubt(peer)
+      }
+    }
+    this.#memberNames = members
+  }
+
+  async #onAlive(from: PeerName, question: Uint8Array): Promise<Uint8Array> {
+    const { swarm, learner } = this.#modules
+    const { part } = read(swarm, from, aliveQuestion, question)
+    if (part !== undefined) {
+      // In the thread where the parameters live: a peer that talks but cannot compute is of no use.
+      await learner.compute(aliveTask, null)
+    }
+    const holds = part !== undefined && this.#own.ready(part) !== undefined
+    return aliveAnswer.encode({ incarnation: this.#incarnation, holds })
+  }
+
+  #changed(): void {
+    this.#lookForEnd()
+    this.bell.ring()
+  }
+
+  /** The run is over when every data peer says so; from then on nobody has to be replaced. */
+  #lookForEnd(): void {
+    const { swarm, training } = this.#modules
+    const dataPeers = this.#view.holders(0, swarm.clock.now())
+    const through = ({ peer, hold }: { peer: PeerName; hold: Hold }): boolean =>
+      this.#view.statement(peer)?.finished === true && hold.step >= training.steps
+    this.#ended ||= dataPeers.length > 0 && dataPeers.every(through)
+  }
+
+  #end(): void {
+    this.#stopped.abort(new StarlingError('aborted', 'the holders were stopped', {}))
+    this.bell.ring()
+  }
+
+  #sourceOf(part: number): Source | undefined {
+    const own = this.#own.ready(part)
+    return own === undefined
+      ? undefined
+      : { range: rangeOf(this.#config.cut, part, own.place), course: () => own.course }
+  }
+}
+
+const nameOf = (part: number): string => (part === 0 ? 'the ends' : `stage ${part}`)

@@ -1,0 +1,312 @@
+/** What a peer knows of the others' parts, from what they said and whether they can be reached. Times are those of its own clock. */
+import type { PeerName } from '../../ports.ts'
+import type { PeerRoles } from './assignment.ts'
+import type { Hold, Statement } from './messages.ts'
+
+/** Peers remembered, the silent ones included. */
+const MAX_PEERS = 1_024
+
+/** A statement may be late by this much, ms, and some may get lost. */
+const LATE = 1_000
+const PATIENCE_INTERVALS = 2.5
+
+/** A statement that comes so long after its author could not be reached, ms, was said after that. */
+const AFTERLIFE = 1_500
+
+/** How long somebody who takes a part is waited for, ms, beside {@link SLOWEST}. */
+const TAKING_PATIENCE = 4_000
+
+/** Least rate at which a part is expected to come, bytes per ms (8 Mbit/s). */
+const SLOWEST = 1_000
+
+/** A part of a holder that data peers could not use is not relied on for so long, ms. */
+const LOST_MEMORY = 600_000
+
+interface Entry {
+  statement: Statement
+  heardAt: number
+  /** Seen connected with this peer. */
+  connected: boolean
+  /** A question whether it lives is under way. */
+  doubted: boolean
+  /** When it could not be reached; undefined where it could, or was not asked. */
+  goneAt: number | undefined
+  /** Since when it has held a part in its present state. */
+  since: Map<number, { state: Hold['state']; at: number }>
+}
+
+/** What a statement changed: nothing that others wait for, or who holds what. */
+export type Heard = 'stale' | 'same' | 'changed' | 'restarted'
+
+/** Options of {@link StageView}. */
+export interface ViewOptions {
+  self: PeerName
+  stages: number
+  /** Bytes of the parameters of a part. */
+  bytesOf(part: number): number
+}
+
+export class StageView {
+  readonly #options: ViewOptions
+  /** By peer, this one included. At most {@link MAX_PEERS}: the longest silent makes room, and while all speak a newcomer is not let in. */
+  readonly #entries = new Map<PeerName, Entry>()
+  /** When data peers last could not use a holder, by part and peer. Dropped after {@link LOST_MEMORY}; of known peers and parts only. */
+  readonly #lostAt = new Map<string, number>()
+
+  constructor(options: ViewOptions) {
+    this.#options = options
+  }
+
+  /** Takes in what a peer says of itself. */
+  hear(peer: PeerName, statement: Statement, now: number): Heard {
+    const known = this.#entries.get(peer)
+    if (known !== undefined && !isNewer(statement, known.statement)) {
+      return 'stale'
+    }
+    if (known === undefined && this.#entries.size >= MAX_PEERS && !this.#makeRoom(now)) {
+      return 'stale'
+    }
+    const restarted = known !== undefined && statement.incarnation > known.statement.incarnation
+    const entry: Entry =
+      known === undefined || restarted
+        ? { statement, heardAt: now, connected: false, doubted: false, goneAt: undefined, since: new Map() }
+        : known
+    const before = known === undefined || restarted ? undefined : known.statement
+    const revived = entry.goneAt !== undefined && now - entry.goneAt > AFTERLIFE
+    const back = before !== undefined && now - entry.heardAt >= silentAfter(before)
+    if (revived) {
+      entry.goneAt = undefined
+    }
+    entry.statement = statement
+    entry.heardAt = now
+    for (const { part, state } of statement.holds) {
+      if (entry.since.get(part)?.state !== state) {
+        entry.since.set(part, { state, at: now })
+      }
+    }
+    for (const part of entry.since.keys()) {
+      if (!statement.holds.some((hold) => hold.part === part)) {
+        entry.since.delete(part)
+      }
+    }
+    this.#entries.set(peer, entry)
+    this.#noteLost(statement, now)
+    if (restarted) {
+      return 'restarted'
+    }
+    return revived || back || before === undefined || shape(before) !== shape(statement) ? 'changed' : 'same'
+  }
+
+  /** Whether a statement is newer than what is known of its author. */
+  isNew(peer: PeerName, statement: Statement): boolean {
+    const known = this.#entries.get(peer)
+    return known === undefined || isNewer(statement, known.statement)
+  }
+
+  statement(peer: PeerName): Statement | undefined {
+    return this.#entries.get(peer)?.statement
+  }
+
+  /**
+   * The newest step that somebody claims, dead or alive; where several claim one, the highest of all but one of them, so that one liar takes nobody along. 0 where nobody
+   * has gone through a step.
+   */
+  newestStep(): number {
+    const steps = [...this.#entries.values()]
+      .map(({ statement: { holds, keeps = 0 } }) => Math.max(keeps, ...holds.map(({ step }) => step), 0))
+      .filter((step) => step > 0)
+      .sort((a, b) => b - a)
+    return steps[1] ?? steps[0] ?? 0
+  }
+
+  /** Living peers that keep a copy of the ends, the newest first. */
+  keepers(now: number): { peer: PeerName; step: number }[] {
+    return this.peers(now)
+      .flatMap((peer) => {
+        const step = this.#entries.get(peer)!.statement.keeps
+        return step === undefined ? [] : [{ peer, step }]
+      })
+      .sort((a, b) => b.step - a.step || (a.peer < b.peer ? -1 : 1))
+  }
+
+  /** Takes in who is connected with this peer now. Returns who was before and is not any more: it may have died, or only have let go. */
+  connections(connected: readonly PeerName[]): PeerName[] {
+    const now = new Set(connected)
+    const lost: PeerName[] = []
+    for (const [peer, entry] of this.#entries) {
+      if (entry.connected && !now.has(peer)) {
+        lost.push(peer)
+      }
+      entry.connected = now.has(peer)
+      if (entry.connected) {
+        // What a new connection is worth is seen when it is used.
+        entry.goneAt = undefined
+      }
+    }
+    return lost
+  }
+
+  /** A peer is being asked whether it lives; it is not used meanwhile. */
+  doubt(peer: PeerName): void {
+    const entry = this.#entries.get(peer)
+    if (entry !== undefined) {
+      entry.doubted = true
+    }
+  }
+
+  /** It answered, or did not. */
+  settle(peer: PeerName, lives: boolean, now: number): void {
+    const entry = this.#entries.get(peer)
+    if (entry !== undefined) {
+      entry.doubted = false
+      entry.goneAt = lives ? undefined : now
+    }
+  }
+
+  /** Whether a peer speaks and was not found gone since. */
+  lives(peer: PeerName, now: number): boolean {
+    const entry = this.#entries.get(peer)
+    return entry !== undefined && this.#lives(peer, entry, now)
+  }
+
+  /** Every peer that lives, sorted. */
+  peers(now: number): PeerName[] {
+    return [...this.#entries]
+      .filter(([peer, entry]) => this.#lives(peer, entry, now))
+      .map(([peer]) => peer)
+      .sort()
+  }
+
+  /** What the assignment is made from. */
+  roles(now: number): PeerRoles[] {
+    const lost = this.#believedLost(now)
+    return this.peers(now).map((peer) => {
+      const { statement, since } = this.#entries.get(peer)!
+      return {
+        peer,
+        places: statement.places,
+        msPerRow: statement.msPerRow,
+        holds: statement.holds.filter(
+          ({ part, state }) => state !== 'taking' || this.#waitsFor(peer, part, since, now),
+        ),
+        barred: lost.get(peer) ?? [],
+      }
+    })
+  }
+
+  /** Who says that it holds a part ready, lives, and is not in doubt or believed lost; in no order. */
+  holders(part: number, now: number): { peer: PeerName; hold: Hold; since: number }[] {
+    const lost = this.#believedLost(now)
+    return this.peers(now).flatMap((peer) => {
+      const { statement, since, doubted } = this.#entries.get(peer)!
+      const hold = statement.holds.find((each) => each.part === part && each.state === 'ready')
+      return hold === undefined || doubted || lost.get(peer)?.includes(part) === true
+        ? []
+        : [{ peer, hold, since: since.get(part)?.at ?? now }]
+    })
+  }
+
+  /** Whether data peers could not use that holder lately. */
+  lostLately(part: number, peer: PeerName, now: number): boolean {
+    const at = this.#lostAt.get(`${part} ${peer}`)
+    return at !== undefined && now - at < LOST_MEMORY
+  }
+
+  #lives(peer: PeerName, entry: Entry, now: number): boolean {
+    return (
+      peer === this.#options.self || (entry.goneAt === undefined && now - entry.heardAt < silentAfter(entry.statement))
+    )
+  }
+
+  /** Whether somebody who takes a part is still waited for. */
+  #waitsFor(peer: PeerName, part: number, since: Entry['since'], now: number): boolean {
+    const at = since.get(part)?.at ?? now
+    return peer === this.#options.self || now - at < TAKING_PATIENCE + (2 * this.#options.bytesOf(part)) / SLOWEST
+  }
+
+  /** Parts by holder that more than half of the data peers say they cannot use: one of them alone may lie, or be cut off itself. */
+  #believedLost(now: number): Map<PeerName, number[]> {
+    const votes = new Map<string, { part: number; peer: PeerName; votes: number }>()
+    let voters = 0
+    for (const [peer, entry] of this.#entries) {
+      const { holds, lost } = entry.statement
+      if (!this.#lives(peer, entry, now) || !holds.some(({ part, state }) => part === 0 && state === 'ready')) {
+        continue
+      }
+      voters++
+      for (const { part, peer: whom } of uniquePairs(lost)) {
+        if (part > this.#options.stages) {
+          continue
+        }
+        const key = `${part} ${whom}`
+        const vote = votes.get(key) ?? { part, peer: whom, votes: 0 }
+        vote.votes++
+        votes.set(key, vote)
+      }
+    }
+    const lost = new Map<PeerName, number[]>()
+    for (const { part, peer, votes: count } of votes.values()) {
+      if (part > 0 && 2 * count > voters && this.#entries.has(peer)) {
+        lost.set(peer, [...(lost.get(peer) ?? []), part])
+      }
+    }
+    return lost
+  }
+
+  #noteLost({ lost }: Statement, now: number): void {
+    for (const [key, at] of this.#lostAt) {
+      if (now - at >= LOST_MEMORY) {
+        this.#lostAt.delete(key)
+      }
+    }
+    if (lost.length > 0) {
+      for (const [peer, parts] of this.#believedLost(now)) {
+        for (const part of parts) {
+          this.#lostAt.set(`${part} ${peer}`, now)
+        }
+      }
+    }
+  }
+
+  #makeRoom(now: number): boolean {
+    let longest: PeerName | undefined
+    let since = Number.POSITIVE_INFINITY
+    for (const [peer, entry] of this.#entries) {
+      if (!this.#lives(peer, entry, now) && entry.heardAt < since) {
+        longest = peer
+        since = entry.heardAt
+      }
+    }
+    return longest !== undefined && this.#entries.delete(longest)
+  }
+}
+
+/** Without a statement for so long, ms, a peer that told this interval is silent: two may get lost. */
+function silentAfter({ interval }: Statement): number {
+  return PATIENCE_INTERVALS * interval + LATE
+}
+
+function isNewer(statement: Statement, known: Statement): boolean {
+  return (
+    statement.incarnation > known.incarnation ||
+    (statement.incarnation === known.incarnation && statement.sequence > known.sequence)
+  )
+}
+
+/** What of a statement others act on at once. */
+function shape({ holds, lost, epoch, checkpoint, keeps, finished, kept, places }: Statement): string {
+  return JSON.stringify([
+    holds.map(({ part, state }) => [part, state]),
+    lost,
+    epoch,
+    checkpoint,
+    keeps !== undefined,
+    finished,
+    kept,
+    places,
+  ])
+}
+
+function uniquePairs(lost: Statement['lost']): Statement['lost'] {
+  return [...new Map(lost.map((each) => [`${each.part} ${each.peer}`, each])).values()]
+}
