@@ -28,7 +28,11 @@ export type DaemonEvent =
       loss: number
       ownLoss: number
       sha256?: string
+      /** Where peers held parts of the model: how many stages it was put together from. */
+      stages?: number
     }
+  /** The run is over here, and this peer holds parts of the model only: the whole is at the peers with data. */
+  | { kind: 'final-elsewhere'; step: number }
   // Of a local swarm's launcher, about the process of the peer that the line names.
   | { kind: 'process-died'; how: string; restartIn: number }
   | { kind: 'process-restarted'; restarts: number }

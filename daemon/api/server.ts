@@ -57,6 +57,7 @@ const STATUS: Record<string, number> = {
   'not-found': 404,
   'not-a-text-model': 409,
   'not-ready': 409,
+  'not-a-data-peer': 409,
   'generation-busy': 429,
   'streams-busy': 429,
   stopping: 503,

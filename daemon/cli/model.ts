@@ -6,6 +6,7 @@ import type { DataSpec, Dataset, Engine, Trainer } from '../../models/index.ts'
 import { manifestBytes, StarlingError } from '../../protocols/index.ts'
 import type { Run } from '../run/index.ts'
 import type { CheckpointManifest } from '../storage/index.ts'
+import { stageName } from '../view/index.ts'
 
 /** Where a checkpoint may lie below what the user named, the best first: the merged model, the newest checkpoint, the first peer's. */
 const MANIFEST = 'manifest.json'
@@ -22,11 +23,12 @@ export function findCheckpoint(path: string): string {
       path,
     })
   }
+  const below = peersOf(folder)
+  // Of a pipeline's peers only those with data have a finished model, and the others' checkpoints hold stages.
   const found =
     search(folder) ??
-    peersOf(folder)
-      .map(search)
-      .find((place) => place !== undefined)
+    below.map((peer) => join(peer, 'final')).find(isCheckpoint) ??
+    below.map(search).find((place) => place !== undefined)
   if (found !== undefined) return found
   throw new StarlingError(
     'checkpoint-missing',
@@ -35,8 +37,9 @@ export function findCheckpoint(path: string): string {
   )
 }
 
+const isCheckpoint = (place: string): boolean => existsSync(join(place, MANIFEST))
+
 function search(folder: string): string | undefined {
-  const isCheckpoint = (place: string): boolean => existsSync(join(place, MANIFEST))
   if (isCheckpoint(folder)) return folder
   if (isCheckpoint(join(folder, 'final'))) return join(folder, 'final')
   const checkpoints = join(folder, 'checkpoints')
@@ -71,11 +74,8 @@ export async function openModel(
   options: { engine?: Engine['name']; threads?: number; data?: string; needData: boolean },
 ): Promise<OpenedModel> {
   const folder = findCheckpoint(path)
-  const [{ loadCheckpoint }, { openRun, openSource, sourceOf, filesOf, describeFiles }, models] = await Promise.all([
-    import('../storage/index.ts'),
-    import('../run/index.ts'),
-    import('../../models/index.ts'),
-  ])
+  const [{ heldParts, loadCheckpoint }, { openRun, openSource, sourceOf, filesOf, describeFiles }, models] =
+    await Promise.all([import('../storage/index.ts'), import('../run/index.ts'), import('../../models/index.ts')])
   const { manifest, vectors } = await loadCheckpoint(folder, (name) => name === 'theta')
   const run = openRun(manifestBytes(manifest.manifest as object))
   const { spec, paths } = await chooseData()
@@ -87,6 +87,12 @@ export async function openModel(
   const shared = SharedVectors.create(models.trainerVectors(run.model, run.training, false))
   const kernels = await loadKernels(shared)
   const theta = vectors.theta
+  const held = heldParts(manifest.progress)
+  if (held.length > 0) {
+    const parts = held.map(({ stage }) => stageName(stage)).join(', ')
+    const message = `The checkpoint ${folder} holds ${parts} of its model and not the whole, which a peer with data leaves in final/ when the run is done`
+    throw new StarlingError('checkpoint-partial', message, { path: folder })
+  }
   if (theta === undefined || theta.length !== shared.float32('theta').length) {
     throw new StarlingError(
       'checkpoint-corrupt',

@@ -72,9 +72,13 @@ export function summarize(swarm: LocalSwarm, context: Context): Summary {
   const same = sameBits(peers)
   if (same !== undefined) lines.push(...same.lines)
   if (merged !== null) {
+    const [title, origin] =
+      merged.stages === undefined
+        ? ['merged model', `mean of ${merged.replicas} replicas`]
+        : ['whole model', `put together from ${merged.stages} ${merged.stages === 1 ? 'stage' : 'stages'}`]
     const parts =
       same === undefined
-        ? [`merged model: validation loss ${formatLoss(merged.validationLoss)}`, `mean of ${merged.replicas} replicas`]
+        ? [`${title}: validation loss ${formatLoss(merged.validationLoss)}`, origin]
         : [`validation loss ${formatLoss(merged.validationLoss)}`]
     if (merged.replicas > 1) parts.push(`disagreement ${merged.disagreement.toPrecision(2)}`)
     lines.push(parts.join(', '), `it lies in ${relative(process.cwd(), merged.path) || '.'}`)
@@ -113,6 +117,8 @@ interface Merged {
   replicas: number
   validationLoss: number
   disagreement: number
+  /** Where it was put together from parts. */
+  stages?: number
 }
 
 /** The average of the most replicas: every peer computes it for itself, of those that had finished. */
@@ -120,7 +126,14 @@ function mergedModel(swarm: LocalSwarm): Merged | null {
   let best: Merged | null = null
   for (const { final } of swarm.peers) {
     if (final === undefined || (best !== null && final.replicas <= best.replicas)) continue
-    best = { path: final.path, replicas: final.replicas, validationLoss: final.loss, disagreement: final.deviation }
+    const { path, replicas, loss, deviation, stages } = final
+    best = {
+      path,
+      replicas,
+      validationLoss: loss,
+      disagreement: deviation,
+      ...(stages === undefined ? {} : { stages }),
+    }
   }
   return best
 }

@@ -35,7 +35,8 @@ export interface CheckpointerModules {
 export interface CheckpointerOptions {
   /** What does not change during a run. */
   fixed: Pick<CheckpointInput, 'run' | 'model' | 'manifest' | 'config'>
-  layout: Layout
+  /** Tensors in 'theta', at that progress of the strategy. */
+  layout(progress: Record<string, unknown>): Layout
   /** Every vector of the node. */
   spec: VectorSpec
   /** Those to keep beside the strategy's: the optimizer's moments. */
@@ -84,16 +85,9 @@ export function createCheckpointer(options: CheckpointerOptions, modules: Checkp
   const write = async (signal: AbortSignal | undefined): Promise<string | undefined> => {
     const { step, progress, vectors } = await snapshot(signal)
     if (written !== undefined && written.step === step && written.progress === progress) return undefined
-    const result = await checkpoints.write(
-      {
-        ...options.fixed,
-        layout: options.layout,
-        step,
-        progress: JSON.parse(progress) as Record<string, unknown>,
-        vectors,
-      },
-      signal,
-    )
+    const state = JSON.parse(progress) as Record<string, unknown>
+    const input = { ...options.fixed, layout: options.layout(state), step, progress: state, vectors }
+    const result = await checkpoints.write(input, signal)
     written = { step, progress, path: result.path }
     notBefore = now() + Math.max(CHECKPOINT_PAUSE, PAUSE_FACTOR * result.milliseconds)
     emit({ kind: 'checkpoint', step, path: result.path, bytes: result.bytes, milliseconds: result.milliseconds })

@@ -1,7 +1,8 @@
 import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
-import type { Blobs, Swarm } from '../../protocols/index.ts'
+import { assembleStages } from '../../models/index.ts'
+import type { Blobs, RunningSwarm, StageCut } from '../../protocols/index.ts'
 import type { Log } from '../log/index.ts'
 import type { Run } from '../run/index.ts'
 import {
@@ -16,7 +17,7 @@ import { averageReplicas } from './final.ts'
 import type { Session } from './session.ts'
 
 interface FinishModules {
-  swarm: Swarm
+  swarm: RunningSwarm
   blobs: Blobs
   session: Session
   log: Log
@@ -26,8 +27,8 @@ interface FinishModules {
 
 /**
  * The end of a run on this node: a last checkpoint of its own replica, and in `final/` the finished model as safetensors with its `config.json`, with what
- * the strategy leaves beside it. The model is the average of all replicas that could be had, or this node's own where all share one base. The node goes on
- * serving afterwards.
+ * the strategy leaves beside it. The model is the average of all replicas that could be had, this node's own where all share one base, or what a peer with data
+ * has put together from the stages of a pipeline, whose other peers have no whole model. The node goes on serving afterwards.
  */
 export async function finishRun(
   run: Run,
@@ -36,7 +37,8 @@ export async function finishRun(
   signal: AbortSignal,
 ): Promise<void> {
   await modules.session.checkpointer.now(signal)
-  if (run.strategy.definition.sharedBase === true) await keepOwn(run, folder, modules, signal)
+  if (run.cut !== undefined) await keepWhole(run, run.cut, folder, modules, signal)
+  else if (run.strategy.definition.sharedBase === true) await keepOwn(run, folder, modules, signal)
   else await keepAverage(run, folder, modules, signal)
 }
 
@@ -53,7 +55,7 @@ async function keepAverage(run: Run, folder: DataFolder, modules: FinishModules,
     return
   }
   const progress = { replicas, deviation, loss: average.loss }
-  await writeFinal(run, path, { session, progress, vector: 'gradient' }, signal)
+  await writeFinal(run, path, { session, step, progress, data: learner.bytes('gradient') }, signal)
   emit({ kind: 'final', step, path, ...progress, ownLoss: own.loss })
 }
 
@@ -66,18 +68,45 @@ async function keepOwn(run: Run, folder: DataFolder, modules: FinishModules, sig
   swarm.announce({ phase: 'finished', step }, true)
   const path = folder.file('final')
   const progress = { replicas: 1, deviation: 0, loss }
-  await writeFinal(run, path, { session, progress: { ...progress, sha256 }, vector: 'theta' }, signal)
+  const data = learner.bytes('theta')
+  await writeFinal(run, path, { session, step, progress: { ...progress, sha256 }, data }, signal)
   emit({ kind: 'final', step, path, ...progress, ownLoss: loss, sha256 })
+}
+
+async function keepWhole(
+  run: Run,
+  cut: StageCut,
+  folder: DataFolder,
+  { swarm, session, emit }: FinishModules,
+  signal: AbortSignal,
+): Promise<void> {
+  const { strategy } = session
+  const whole = strategy.whole?.()
+  if (whole === undefined) {
+    swarm.announce({ phase: 'finished' }, true)
+    emit({ kind: 'final-elsewhere', step: swarm.status().step })
+    return
+  }
+  const { step, loss, parts } = whole
+  swarm.announce({ phase: 'finished', step }, true)
+  const theta = new Float32Array(run.layout.length)
+  assembleStages(run.model, cut, parts, theta)
+  const path = folder.file('final')
+  const progress = { replicas: 1, deviation: 0, loss, stages: cut.stages }
+  const sha256 = await hashParameters(run.layout, theta, signal)
+  const data = new Uint8Array(theta.buffer)
+  await writeFinal(run, path, { session, step, progress: { ...progress, sha256 }, data }, signal)
+  emit({ kind: 'final', step, path, ...progress, ownLoss: loss })
 }
 
 /** Writes `final/` beside and renames it, so that what is there is always whole. */
 async function writeFinal(
   run: Run,
   path: string,
-  what: { session: Session; progress: Record<string, unknown>; vector: string },
+  what: { session: Session; step: number; progress: Record<string, unknown>; data: Uint8Array },
   signal: AbortSignal,
 ): Promise<void> {
-  const { learner, strategy, fixed } = what.session
+  const { strategy, fixed } = what.session
   const fresh = `${path}.new`
   await rm(fresh, { recursive: true, force: true })
   await writeCheckpoint(
@@ -85,9 +114,9 @@ async function writeFinal(
     {
       ...fixed,
       layout: run.layout,
-      step: learner.step(),
+      step: what.step,
       progress: what.progress,
-      vectors: { theta: { type: 'float32', data: learner.bytes(what.vector) } },
+      vectors: { theta: { type: 'float32', data: what.data } },
     },
     signal,
   )

@@ -21,6 +21,7 @@ import { Reporter } from './reporter.ts'
 import { createSampler } from './sampler.ts'
 import { openSession, type Session } from './session.ts'
 import { createProgress, followSets, peersOf, type StateModules, statusOf } from './state.ts'
+import { writeText } from './write-text.ts'
 
 /** What is worth a checkpoint, when the last one is old enough. */
 const CHECKPOINTED: ReadonlySet<StrategyEvent['kind']> = new Set([
@@ -36,6 +37,9 @@ export interface NodeContext {
   signal: AbortSignal
   log: Log
 }
+
+/** Time between two looks whether a peer of a pipeline is to write a checkpoint, milliseconds: those that only hold stages report nothing as they go. */
+const CHECKPOINT_LOOK = 5_000
 
 /** Longest wait for a start to give up when the node stops meanwhile, milliseconds: the engine is loaded to the end. */
 const GIVE_UP_TIMEOUT = 25_000
@@ -209,7 +213,12 @@ class Node implements RunningNode {
     this.#session = session
     progress.engine = session.learner.engine
     const { learner } = session
-    const sampler = createSampler(run, { learner, emit, log, now: () => swarm.clock.now() }, signal)
+    const write = (options: GenerateOptions): Promise<string> => writeText(run, session, options, signal)
+    const sampler = createSampler(run, { write, emit, log, now: () => swarm.clock.now() })
+    if (run.cut !== undefined) {
+      const looks = setInterval(() => session.checkpointer.round(), CHECKPOINT_LOOK)
+      parts.add('checkpoints', () => clearInterval(looks))
+    }
     emit({ kind: 'started', run: run.id, listen: network.addresses(), engine: learner.engine.name })
     if (session.resumed !== undefined) emit({ kind: 'resumed', ...session.resumed })
     parts.add('guard', guardProcess(this, log))
@@ -273,7 +282,7 @@ class Node implements RunningNode {
 
   async generate(options: GenerateOptions): Promise<string> {
     if (this.#session === undefined) throw new StarlingError('not-ready', 'the model is not here yet')
-    return this.#session.learner.generate(options, this.#closing.signal)
+    return writeText(this.#open.state.run, this.#session, options, this.#closing.signal)
   }
 
   stop(reason: string): Promise<void> {

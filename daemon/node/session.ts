@@ -1,6 +1,6 @@
 import { rename } from 'node:fs/promises'
 import { SharedVectors, type VectorSpec } from '../../kernels/index.ts'
-import { huggingFaceConfig, trainerVectors } from '../../models/index.ts'
+import { huggingFaceConfig, stageVectors, trainerVectors } from '../../models/index.ts'
 import { attacks, type Blobs, type Report, StarlingError, type Strategy, type Swarm } from '../../protocols/index.ts'
 import type { Log } from '../log/index.ts'
 import { type Run, sourceOf, strategiesModule } from '../run/index.ts'
@@ -8,6 +8,7 @@ import {
   type CheckpointManifest,
   type Checkpoints,
   type DataFolder,
+  heldLayout,
   openCheckpoints,
   readCheckpointManifest,
   readTensors,
@@ -37,7 +38,7 @@ export interface SessionModules {
 }
 
 /**
- * Opens the model of a run on this node: memory, the newest valid checkpoint if the node resumes, the trainer thread, the strategy. Throws what they throw;
+ * Opens the model of a run on this node, or the parts of it that a peer of a pipeline holds: memory, the newest valid checkpoint if the node resumes, the trainer thread, the strategy. Throws what they throw;
  * 'memory-too-small' when the vectors do not fit.
  */
 export async function openSession(
@@ -51,8 +52,10 @@ export async function openSession(
   const { name: _, ...strategyOptions } = run.manifest.strategy
   const { weights } = run.manifest.model
   const trains = definition.trains?.(strategyOptions) ?? true
-  const optimizer = trainerVectors(run.model, run.training, trains)
-  const spec = { ...optimizer, ...definition.vectors(run.layout.length, strategyOptions) }
+  const { cut } = run
+  const trained = cut === undefined ? trainerVectors(run.model, run.training, trains) : stageVectors(run.training, cut)
+  const size = trained.theta?.length ?? run.layout.length
+  const spec = { ...trained, ...definition.vectors(size, strategyOptions, cut) }
   const vectors = createVectors(spec)
 
   const checkpoints = openCheckpoints(folder.file('checkpoints'), log)
@@ -64,6 +67,7 @@ export async function openSession(
       model: run.model,
       training: run.training,
       trains,
+      ...(cut === undefined ? {} : { cut }),
       data: sourceOf(run.manifest.data, run.model, run.manifest.seed, swarm.self, options.paths),
       seed: run.manifest.seed,
       ...(weights === undefined
@@ -78,12 +82,14 @@ export async function openSession(
   )
   try {
     const records = folder.records('strategy')
-    const matrices = run.layout.tensors.filter(({ shape }) => shape.length > 1)
     const { bytes: manifest, training } = run
+    const { stages } = learner
+    const parts =
+      stages === undefined ? { matrices: run.layout.tensors.filter(({ shape }) => shape.length > 1) } : { stages }
     const trainee = options.attack === undefined ? learner : lying(learner, options.attack, run, swarm)
     const strategy = definition.create(
       strategyOptions,
-      { swarm, learner: trainee, report, records, blobs, manifest, training, matrices },
+      { swarm, learner: trainee, report, records, blobs, manifest, training, ...parts },
       found?.manifest.progress,
     )
     const fixed = {
@@ -92,9 +98,9 @@ export async function openSession(
       manifest: run.manifest,
       config: huggingFaceConfig(run.model),
     }
-    const moments = Object.keys(optimizer).filter((name) => name !== 'theta' && name !== 'gradient')
+    const moments = stages?.moments ?? Object.keys(trained).filter((name) => name !== 'theta' && name !== 'gradient')
     const checkpointer = createCheckpointer(
-      { fixed, layout: run.layout, spec, vectors: moments },
+      { fixed, layout: cut === undefined ? () => run.layout : heldLayout(run.model, cut), spec, vectors: moments },
       { learner, strategy, checkpoints, log, emit: modules.emit, now: () => performance.now() },
     )
     const resumed = found === undefined ? undefined : { path: found.path, step: found.manifest.step }

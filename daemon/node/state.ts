@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module'
-import { formatLink, type MemberStatus, type PeerName, type Swarm } from '../../protocols/index.ts'
+import { formatLink, type MemberStatus, type PeerName, type RunningSwarm } from '../../protocols/index.ts'
 import type { EventLog, OwnEvent } from '../events/index.ts'
 import type { Metrics } from '../metrics/index.ts'
 import type { Network } from '../network/index.ts'
@@ -114,7 +114,7 @@ export function announcement(progress: Progress, traffic: { sent: number; receiv
 export interface StateModules {
   run: Run
   network: Network
-  swarm: Swarm
+  swarm: RunningSwarm
   metrics: Metrics
   progress: Progress
   sets: ReadonlyMap<PeerName, SetStatus>
@@ -163,8 +163,12 @@ export function statusOf({
     dataFolder: folder,
     ...(options.attack === undefined ? {} : { attack: options.attack }),
     ...progress,
+    step: stepOf(progress, swarm),
   }
 }
+
+/** Peers that only hold stages of a pipeline report no steps, but they say in their heartbeats how far they are. */
+const stepOf = (progress: Progress, swarm: RunningSwarm): number => Math.max(progress.step, swarm.status().step)
 
 export function peersOf({ network, swarm, progress, sets }: StateModules): PeerStatus[] {
   const now = swarm.clock.now()
@@ -180,7 +184,7 @@ export function peersOf({ network, swarm, progress, sets }: StateModules): PeerS
     connected: true,
     silentFor: 0,
     phase: progress.phase,
-    step: progress.step,
+    step: stepOf(progress, swarm),
     round: progress.round,
     loss: progress.loss,
     validationLoss: progress.validationLoss,

@@ -4,4 +4,5 @@ export { type CheckpointInput, type VectorBytes, writeCheckpoint } from './check
 export { type Checkpoints, openCheckpoints } from './checkpoints.ts'
 export { atomicWrite, exists } from './files.ts'
 export { type DataFolder, openDataFolder, type StorePrefix } from './folder.ts'
+export { type HeldPart, heldLayout, heldParts } from './held.ts'
 export { hashParameters } from './parameters.ts'

@@ -27,12 +27,18 @@ export function swarmAsNode(
     stop: modules.stop,
     metrics: () => metricsOf(peers),
     async generate(request) {
-      const page = first()?.ready?.page
+      const page = writer(peers)?.ready?.page
       if (page === undefined) throw new StarlingError('not-ready', 'No peer of this swarm runs at the moment')
       const { text } = await callApi<{ text: string }>({ url: page }, 'POST', 'api/generate', request)
       return text
     },
   }
+}
+
+/** A peer that can write text: of a pipeline, one with data, by way of which the stages are reached. */
+function writer(peers: readonly SwarmPeer[]): SwarmPeer | undefined {
+  const alive = peers.filter((peer) => peer.alive && peer.status !== undefined)
+  return alive.find(({ status }) => status?.pipeline?.stages.includes(0)) ?? alive[0]
 }
 
 /** One link with the best address of every live peer first, so that it works whichever of them is down. */

@@ -166,7 +166,11 @@ export function describeEvent(event: NodeEvent, name: (peer: string) => string =
     }
     case 'plan-agreed':
       return `follows plan ${event.plan.slice(0, 8)}: ${event.paths} paths, about ${event.seconds.toPrecision(2)} s a step`
+    case 'final-elsewhere':
+      return `ended at step ${event.step} with its stages; the whole model is at the peers with data`
     case 'final': {
+      if (event.stages !== undefined)
+        return `put the model together from ${event.stages} stages: validation loss ${formatLoss(event.loss)}`
       if (event.sha256 !== undefined)
         return `ended with parameters ${event.sha256.slice(0, 12)}: validation loss ${formatLoss(event.loss)}`
       const spread = event.replicas > 1 ? `, which were ${event.deviation.toPrecision(2)} apart` : ''

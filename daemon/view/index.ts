@@ -10,6 +10,7 @@ export {
   formatSeconds,
   readable,
   shortName,
+  stageName,
 } from './format.ts'
 export { describeRole, type FlowView, PipelineView, type Recovery, type StageView } from './pipeline-view.ts'
 export { type Exchange, type PeerView, RunView, type TimelineEntry } from './run-view.ts'

@@ -69,6 +69,7 @@ const TONES: Partial<Record<NodeEvent['kind'], TimelineEntry['tone']>> = {
   waiting: 'plain',
   finished: 'good',
   final: 'good',
+  'final-elsewhere': 'plain',
   rejected: 'warn',
   excluded: 'warn',
   plan: 'plain',

@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { Command } from 'commander'
 import { parseLink, StarlingError } from '../../../protocols/index.ts'
-import { formatBytes } from '../../view/index.ts'
+import { formatBytes, stageName } from '../../view/index.ts'
 import { findCheckpoint } from '../model.ts'
 import { jsonOption } from '../options.ts'
 import { createOutput, type Output, plain, table } from '../output.ts'
@@ -63,7 +63,7 @@ async function inspectRun(path: string, output: Output): Promise<void> {
 }
 
 async function inspectCheckpoint(path: string, output: Output): Promise<void> {
-  const { loadCheckpoint, readCheckpointManifest } = await import('../../storage/index.ts')
+  const { heldParts, loadCheckpoint, readCheckpointManifest } = await import('../../storage/index.ts')
   const folder = findCheckpoint(path)
   const manifest = await readCheckpointManifest(folder)
   // Reads every byte: what does not fit its hash is told here, and not when it is needed.
@@ -89,6 +89,8 @@ async function inspectCheckpoint(path: string, output: Output): Promise<void> {
   output.line(`checkpoint ${folder}`)
   output.line(`run        ${run}`)
   output.line(`written    ${time}, at step ${step}`)
+  const held = heldParts(progress).map(({ stage }) => stageName(stage))
+  if (held.length > 0) output.line(`holds      ${held.join(', ')} of a pipeline, not the whole model`)
   output.line(`size       ${formatBytes(bytes)}, every hash fits`)
   output.line(
     `vectors    ${Object.entries(manifest.vectors)
