@@ -73,6 +73,8 @@ export interface StrategyDefinition<Options> {
     microbatches: number
     accumulators: number
   }
+  /** What keeps a model that is cut like this from being trained with these options: one line that names the key. Looked at when a run is opened. */
+  misfit?(options: Options, cut: StageCut): string | undefined
   /** Every compute task of the strategy, for the trainer thread's table. */
   readonly tasks: readonly ComputeTask<never, unknown>[]
   /** Whether it calls the learner's `train` and `gradient`; a node has no memory for a gradient and an optimizer otherwise. Default: it does. */
