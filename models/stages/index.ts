@@ -11,4 +11,4 @@ export {
 export type { PlaceStep } from './place.ts'
 export type { StageSource } from './sources.ts'
 export { type StagePlace, StageTrainer, type StageTrainerOptions } from './trainer.ts'
-export { momentNames, stageVectors } from './vectors.ts'
+export { momentNames, placeBegin, stageVectors } from './vectors.ts'
