@@ -1,13 +1,31 @@
 /** Pipelines: stages at many peers, microbatches on paths through them, and stages that are lost and rebuilt. See docs/pipeline.md. */
+
+export { STAGES_TOPIC } from './holders/index.ts'
 export {
   keptStages,
   MAX_STAGES,
   type PipelineOptions,
   pipelineOptionsSchema,
   quotaOf,
+  ROUTINGS,
   slotsOf,
   stageCount,
 } from './options.ts'
-export type { Hop, Path, PathGenerator, PathRequest, Reachable } from './paths/types.ts'
-export { pipeline } from './strategy.ts'
-export type { EndsState, HeldStage, Holders, LossReason, Quiet } from './types.ts'
+export {
+  chosenPaths,
+  type Hop,
+  type Lane,
+  naturalOrder,
+  type Path,
+  type PathGenerator,
+  type PathRequest,
+  type Reachable,
+  randomPaths,
+  replicaFor,
+  sequentialPaths,
+  twinOrder,
+  twinPaths,
+} from './paths/index.ts'
+export { recoveryRules } from './recovery.ts'
+export { type PipelineModules, pipeline } from './strategy.ts'
+export type { Held, Holders, LossReason } from './types.ts'

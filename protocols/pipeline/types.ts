@@ -1,55 +1,60 @@
-/** What the parts of a pipeline peer know of each other: the flow of microbatches (flow/), and who holds what (holders/). */
+/** What the flow of microbatches (flow/) knows of who holds what (holders/). */
 import type { Bell } from '../bell.ts'
-import type { PeerName } from '../ports.ts'
-import type { Reachable } from './paths/types.ts'
+import type { StageOrigin } from '../events.ts'
+import type { PeerName, StagePlace } from '../ports.ts'
+import type { LOSS_REASONS } from './messages.ts'
 
-/** A stage that this peer holds. Plain data: it goes into the checkpoint. */
-export interface HeldStage {
-  stage: number
-  /** Where in theta: 0, 1, ... */
-  place: number
-  /** Steps of the run that it has gone through, where it came from included: place in the schedule of learning rates. */
-  step: number
+/** A part of the model that this peer holds: the ends (0) or a stage. Changed by its owner only, so never kept over an await. */
+export interface Held {
+  readonly stage: number
+  /** Where in theta. */
+  readonly place: StagePlace
+  /** Steps of the run that it has gone through, wherever it was: place in the schedule of learning rates. */
+  readonly step: number
   /** Optimizer steps that its moments have taken in; 0 for a fresh optimizer. */
-  applied: number
+  readonly applied: number
   /** Factor of the learning rate. */
-  rate: number
+  readonly rate: number
   /** Norm of its last gradient; undefined before its first step. */
-  norm?: number
-}
-
-/** The ends at a data peer. Plain data: it goes into the checkpoint. */
-export interface EndsState {
-  step: number
-  applied: number
-  rate: number
+  readonly norm?: number | undefined
+  /** How many times the whole run was set back to a checkpoint. */
+  readonly epoch: number
 }
 
 /** Why a data peer cannot use a holder. */
-export type LossReason = 'disconnected' | 'silent' | 'refused'
+export type LossReason = (typeof LOSS_REASONS)[number]
 
-/** Who holds what, as this peer sees it, and what it holds itself. Made by protocols/pipeline/holders; the flow only asks. */
-export interface Holders extends Pick<Reachable, 'ready' | 'dataPeers'> {
-  /** A ready stage of this peer; undefined while it is being taken or given away. The object is the flow's to update after each commit. */
-  held(stage: number): HeldStage | undefined
-  /** The ends, where this peer is a data peer and has them. The object is the flow's to update after each step. */
-  ends(): EndsState | undefined
-  /** This peer, as a data peer, cannot use that holder. Until the holder says something newer of itself, {@link ready} leaves it out. */
+/** Who holds what, as this peer sees it, and what it holds itself. Part 0 is the ends: its holders are the data peers. */
+export interface Holders {
+  /** Deals, takes, gives and rebuilds parts from now on; resolves at once. */
+  start(signal: AbortSignal): Promise<void>
+  stop(): Promise<void>
+  /** Ready holders of a part, best first, this peer included; suspects and the disconnected are left out. */
+  ready(part: number): readonly PeerName[]
+  /** Holders of the ends, sorted by name. */
+  dataPeers(): readonly PeerName[]
+  /** What this peer holds and must serve; undefined where it does not, or gives it away just now. */
+  held(part: number): Held | undefined
+  holds(): readonly Held[]
+  /** A part has gone through the step: told to the others. A hand-over happens inside, so that {@link held} may be undefined afterwards. */
+  update(part: number, done: { step: number; norm: number }): void
+  /** Mean ms per row of a forward and backward pass here. */
+  measured(milliseconds: number): void
+  /** This peer, as a data peer, cannot use that holder; left out of {@link ready} until it says something newer of itself. */
   suspect(stage: number, peer: PeerName, reason: LossReason): void
-  /** A stage, or the ends (0), went through a step: tells the others, and lets keepers fetch the ends. */
-  stepped(part: number): void
-  speed(peer: PeerName): number | undefined
   /** Rings at every change. */
   readonly bell: Bell
+  speed(peer: PeerName): number | undefined
   /** One sentence: what is missing, for the event 'waiting'. */
   waiting(): string | undefined
-}
-
-/** What giving a stage away needs of the flow. */
-export interface Quiet {
-  /**
-   * Takes no microbatch of a new step for that stage any more, with 'moved', and resolves when none is under way and no sum waits for its commit; or after
-   * QUIET_TIMEOUT, and then what was under way is dropped. `release` takes them again, for a stage that stays.
-   */
-  quiet(stage: number, signal: AbortSignal): Promise<{ release(): void }>
+  /** How that holder came by the stage. */
+  origin(stage: number, peer: PeerName): StageOrigin | undefined
+  /** Parameters of a part, from any ready holder. */
+  fetch(part: number, into: Float32Array, signal: AbortSignal): Promise<{ step: number }>
+  /** This data peer is through and has put the whole model together. */
+  finish(): void
+  /** All data peers are through: nothing is dealt or rebuilt any more. */
+  finished(): boolean
+  /** What the checkpoint keeps. */
+  progress(): Record<string, unknown>
 }

@@ -1,0 +1,467 @@
+/** The holder of stages: takes microbatches, works on them and hands them on, forwards and backwards; sums gradients per data peer, and steps when told to. */
+
+import { Bell } from '../../bell.ts'
+import { StarlingError } from '../../errors.ts'
+import type { PeerName } from '../../ports.ts'
+import {
+  type BackwardQuestion,
+  type CommitQuestion,
+  commitAnswer,
+  type ForwardQuestion,
+  failedQuestion,
+  METHODS,
+  type PassId,
+  passOf,
+  type VisitState,
+} from '../messages.ts'
+import { quotaOf, slotsOf } from '../options.ts'
+import type { Held, LossReason } from '../types.ts'
+import { Book, type Visit } from './book.ts'
+import { lossOf } from './courier.ts'
+import { either, type FlowParts, NOTHING, partBefore, passingCode, pathFault, refuse } from './parts.ts'
+import { SlotPool } from './tensors.ts'
+
+/** Longest time for which a question waits for memory, ms: until the microbatch before is known to be out of it. */
+const PARK = 2_000
+
+/** Whole time for telling a data peer of a failure, ms. It is told again by its own watch otherwise. */
+const TELL_TIMEOUT = 3_000
+
+/** A microbatch failed: at which hop, and whose fault it was. */
+class VisitFailure extends Error {
+  readonly hop: number
+  readonly loss: { reason: LossReason; code: string }
+
+  constructor(hop: number, loss: { reason: LossReason; code: string }) {
+    super(`hop ${hop}: ${loss.code}`)
+    this.hop = hop
+    this.loss = loss
+  }
+}
+
+export class StageSide {
+  readonly #parts: FlowParts
+  readonly #pool: SlotPool
+  /** By data peer; at most `dataPeers`. */
+  readonly #books = new Map<PeerName, Book>()
+  /** Rings when memory is free again. */
+  readonly #freed = new Bell()
+  /** Aborted when this peer stops. */
+  readonly #stopped = new AbortController()
+
+  constructor(parts: FlowParts) {
+    this.#parts = parts
+    const { options } = parts
+    this.#pool = new SlotPool(quotaOf(options), options.places * slotsOf(options))
+  }
+
+  /** A microbatch, or its activations, from the part before. Resolves when they are here. */
+  async forward(from: PeerName, question: ForwardQuestion): Promise<Uint8Array> {
+    const { stages: learner, tensors, modules } = this.#parts
+    const { stages, peers, hop, origin, rows, size } = question
+    const path = stages.map((stage, i) => ({ stage, peer: peers[i] ?? '' }))
+    const fault = peers.length === stages.length ? pathFault(path, learner.cut) : 'bad-path'
+    if (fault !== undefined) {
+      return refuse(this.#parts, from, 'path', fault)
+    }
+    const here = path[hop]
+    if (here?.peer !== modules.swarm.self || from !== (hop === 0 ? origin : path[hop - 1]!.peer)) {
+      return refuse(this.#parts, from, 'path', 'bad-path')
+    }
+    if (rows > learner.cut.rows || size !== tensors.size(rows, partBefore(path, hop))) {
+      return refuse(this.#parts, from, 'tensor', 'bad-tensor')
+    }
+    this.#mustHold(here.stage, question.epoch)
+    const book = this.#bookFor(question)
+    const known = book.visit(question, hop)
+    if (known !== undefined) {
+      // Asked again, because the answer was lost.
+      await known.received
+      return NOTHING
+    }
+    const visit: Visit = {
+      id: passOf(question),
+      path,
+      hop,
+      rows,
+      state: 'forward',
+      slot: undefined,
+      received: Promise.resolve(),
+      gradient: undefined,
+      computed: false,
+      milliseconds: 0,
+      dropped: new AbortController(),
+      handed: new AbortController(),
+    }
+    book.add(visit)
+    visit.received = this.#take(book, visit, from, question)
+    try {
+      await visit.received
+    } catch (error) {
+      this.#drop(book, visit)
+      throw this.#blame(from, error)
+    }
+    void this.#work(book, visit, () => this.#passForward(visit, question.exponent))
+    return NOTHING
+  }
+
+  /** The gradient at what was handed on. Resolves when it is here. */
+  async backward(from: PeerName, question: BackwardQuestion): Promise<Uint8Array> {
+    const { tensors, courier } = this.#parts
+    const { origin, hop, rows, size, exponent } = question
+    const book = this.#books.get(origin)
+    const visit = book?.visit(question, hop)
+    if (book === undefined || visit === undefined || !visit.id.keep) {
+      throw new StarlingError('unknown-pass', 'this peer knows no such microbatch', {})
+    }
+    const { path } = visit
+    if (from !== (hop + 1 < path.length ? path[hop + 1]!.peer : origin) || !visit.computed) {
+      return refuse(this.#parts, from, 'gradient', 'bad-path')
+    }
+    const { stage } = path[hop]!
+    if (rows !== visit.rows || size !== tensors.size(rows, stage)) {
+      return refuse(this.#parts, from, 'gradient', 'bad-tensor')
+    }
+    if (visit.gradient !== undefined) {
+      await visit.gradient
+      return NOTHING
+    }
+    // It came from there, so what we hand over has arrived, whether we have heard of that or not: the slot may be written to.
+    visit.handed.abort()
+    visit.state = 'backward'
+    const into = tensors.bytes(visit.slot!, rows, stage)
+    visit.gradient = courier.receive(from, question, true, into, visit.dropped.signal)
+    try {
+      await visit.gradient
+    } catch (error) {
+      visit.gradient = undefined
+      throw this.#blame(from, error)
+    }
+    if (!visit.dropped.signal.aborted) {
+      void this.#work(book, visit, () => this.#passBackward(book, visit, exponent))
+    }
+    return NOTHING
+  }
+
+  /** What became of a microbatch of the peer that asks. */
+  where(from: PeerName, id: Omit<PassId, 'origin'>, hop: number): VisitState | 'none' {
+    return this.#books.get(from)?.visit({ ...id, origin: from }, hop)?.state ?? 'none'
+  }
+
+  /** Whether this peer has summed just what the data peer says; and, told so, one optimizer step. */
+  async commit(from: PeerName, question: CommitQuestion): Promise<Uint8Array> {
+    const { stages: learner, holders, queue, modules } = this.#parts
+    const { session, epoch, step, attempt, stage, phase } = question
+    if (step < 1 || step > modules.training.steps) {
+      return refuse(this.#parts, from, 'commit', 'bad-step')
+    }
+    const book = this.#books.get(from)
+    if (book === undefined || book.session !== session || book.attempt !== attempt) {
+      throw new StarlingError('not-summed', 'this peer has nothing of that step', {})
+    }
+    const done = book.applied.get(stage)
+    if (done?.attempt === attempt) {
+      return commitAnswer.encode({ gradientNorm: await done.gradientNorm })
+    }
+    this.#mustHold(stage, epoch)
+    const summed = [...(book.sums.get(stage) ?? [])].sort((a, b) => a - b)
+    if (summed.length !== question.microbatches.length || summed.some((m, i) => m !== question.microbatches[i])) {
+      throw new StarlingError('not-summed', 'this peer has summed other microbatches', { summed: summed.length })
+    }
+    if (phase === 'check') {
+      return commitAnswer.encode({})
+    }
+    const gradientNorm = queue.run('now', async () => {
+      // Looked at again: it may have been given away meanwhile.
+      const { place, step: before, applied, rate } = this.#mustHold(stage, epoch)
+      const taken = await learner.step(place, book.accumulator, { step, applied: applied + 1, rate })
+      const reached = Math.max(step, before)
+      holders.update(stage, { step: reached, norm: taken.gradientNorm })
+      modules.swarm.announce({ step: reached, round: reached })
+      await modules.learner.setStep(reached)
+      return taken.gradientNorm
+    })
+    book.sums.delete(stage)
+    book.applied.set(stage, { step, attempt, gradientNorm })
+    try {
+      return commitAnswer.encode({ gradientNorm: await gradientNorm })
+    } catch (error) {
+      const code = passingCode(error)
+      // What cannot be used must not be there for the next step.
+      this.#clear(stage, book.accumulator)
+      throw new StarlingError(code, `the stage could not take the step: ${code}`, { stage })
+    }
+  }
+
+  /** Drops what is under way. */
+  stop(): void {
+    this.#stopped.abort()
+    for (const book of this.#books.values()) {
+      for (const visit of [...book.visits.values()]) {
+        this.#drop(book, visit)
+      }
+    }
+    this.#books.clear()
+  }
+
+  #mustHold(stage: number, epoch: number): Held & { place: number } {
+    const held = this.#parts.holders.held(stage)
+    if (held === undefined || typeof held.place !== 'number') {
+      throw new StarlingError('moved', `this peer does not hold stage ${stage}`, { stage })
+    }
+    if (held.epoch !== epoch) {
+      throw new StarlingError('other-epoch', `this peer was set back ${held.epoch} times, not ${epoch}`, { stage })
+    }
+    return held as Held & { place: number }
+  }
+
+  /** The book of a pass's data peer, turned to its attempt. */
+  #bookFor(id: PassId): Book {
+    const { holders, options } = this.#parts
+    if (!holders.dataPeers().includes(id.origin)) {
+      throw new StarlingError('not-a-data-peer', 'this peer does not know that peer for a data peer', {})
+    }
+    let book = this.#books.get(id.origin)
+    if (book === undefined) {
+      for (const old of [...this.#books.values()]) {
+        if (this.#books.size >= options.dataPeers && !holders.dataPeers().includes(old.origin)) {
+          this.#forget(old)
+          this.#books.delete(old.origin)
+        }
+      }
+      const taken = new Set([...this.#books.values()].map(({ accumulator }) => accumulator))
+      const accumulator = Array.from({ length: options.dataPeers }, (_, i) => i).find((i) => !taken.has(i))
+      if (accumulator === undefined) {
+        throw new StarlingError('busy', `this peer works for ${options.dataPeers} data peers already`, {})
+      }
+      book = new Book(id.origin, accumulator, id.session)
+      this.#books.set(id.origin, book)
+    }
+    const order = book.compare(id)
+    if (order === 'stale') {
+      throw new StarlingError('stale', 'that attempt is over', {})
+    }
+    if (order === 'newer') {
+      this.#forget(book)
+      book.turnTo(id)
+    }
+    return book
+  }
+
+  /** What an attempt left behind counts for nothing any more. */
+  #forget(book: Book): void {
+    for (const visit of [...book.visits.values()].filter(({ id }) => id.keep)) {
+      this.#drop(book, visit)
+    }
+    for (const stage of book.sums.keys()) {
+      this.#clear(stage, book.accumulator)
+    }
+    book.sums.clear()
+  }
+
+  /** After whatever is being added just now. */
+  #clear(stage: number, accumulator: number): void {
+    const { queue, stages, holders, onBroken } = this.#parts
+    queue
+      .run('now', async () => {
+        const held = holders.held(stage)
+        if (held !== undefined) {
+          await stages.clear(held.place, accumulator)
+        }
+      })
+      .catch((error: unknown) => this.#stopped.signal.aborted || onBroken(error))
+  }
+
+  /** Waits for memory, and fetches the tensor into it. */
+  async #take(book: Book, visit: Visit, from: PeerName, question: ForwardQuestion): Promise<void> {
+    const { modules, options, courier, tensors } = this.#parts
+    const { clock } = modules.swarm
+    const { stage } = visit.path[visit.hop]!
+    const { signal } = visit.dropped
+    const until = clock.now() + PARK
+    // The data peer has no more under way than there is room for, but it may hear of a slot's end before the slot's peer does.
+    while (book.load(stage) >= quotaOf(options) || this.#pool.free === 0) {
+      if (clock.now() >= until) {
+        throw new StarlingError('busy', 'this peer has no memory for another microbatch', {})
+      }
+      await this.#freed.wait(clock, until - clock.now(), signal)
+      signal.throwIfAborted()
+    }
+    visit.slot = await this.#pool.take(signal)
+    await courier.receive(
+      from,
+      question,
+      false,
+      tensors.bytes(visit.slot, visit.rows, partBefore(visit.path, visit.hop)),
+      signal,
+    )
+  }
+
+  async #passForward(visit: Visit, exponent: number): Promise<void> {
+    const { stages: learner, queue, tensors, courier } = this.#parts
+    const { clock } = this.#parts.modules.swarm
+    const { path, hop, rows, id, dropped } = visit
+    const { stage } = path[hop]!
+    const coded = await queue.run('forward', async () => {
+      dropped.signal.throwIfAborted()
+      const { place } = this.#mustHold(stage, id.epoch)
+      await this.#decode(visit, partBefore(path, hop), exponent, hop - 1)
+      const started = clock.now()
+      await learner.forward(place, rows, id.keep ? visit.slot : undefined)
+      visit.milliseconds += clock.now() - started
+      return tensors.encode(visit.slot!, rows, stage)
+    })
+    dropped.signal.throwIfAborted()
+    visit.computed = true
+    const next = path[hop + 1]?.peer ?? id.origin
+    const question = {
+      ...id,
+      stages: path.map((each) => each.stage),
+      peers: path.map(({ peer }) => peer),
+      hop: hop + 1,
+      rows,
+      exponent: coded.exponent,
+    }
+    const tensor = tensors.bytes(visit.slot!, rows, stage)
+    const given = either(dropped.signal, visit.handed.signal)
+    try {
+      await courier.handOver({ to: next, method: 'forward', question, tensor }, given.signal)
+    } catch (error) {
+      if (!visit.handed.signal.aborted || dropped.signal.aborted) {
+        dropped.signal.throwIfAborted()
+        throw new VisitFailure(hop + 1, lossOf(error))
+      }
+    } finally {
+      given.end()
+    }
+    if (!id.keep) {
+      this.#finish(visit)
+    } else if (visit.state === 'forward') {
+      visit.state = 'passed'
+    }
+  }
+
+  async #passBackward(book: Book, visit: Visit, exponent: number): Promise<void> {
+    const { stages: learner, holders, queue, tensors, courier } = this.#parts
+    const { clock } = this.#parts.modules.swarm
+    const { path, hop, rows, id, dropped } = visit
+    const { stage } = path[hop]!
+    const before = partBefore(path, hop)
+    const coded = await queue.run('backward', async () => {
+      dropped.signal.throwIfAborted()
+      this.#mustHold(stage, id.epoch)
+      await this.#decode(visit, stage, exponent, hop + 1)
+      const started = clock.now()
+      await learner.backward(visit.slot!, book.accumulator)
+      visit.milliseconds += clock.now() - started
+      holders.measured(visit.milliseconds / rows)
+      book.sum(stage).add(id.microbatch)
+      return tensors.encode(visit.slot!, rows, before)
+    })
+    dropped.signal.throwIfAborted()
+    const to = hop === 0 ? id.origin : path[hop - 1]!.peer
+    const question = { ...id, hop: hop - 1, rows, exponent: coded.exponent }
+    try {
+      await courier.handOver(
+        { to, method: 'backward', question, tensor: tensors.bytes(visit.slot!, rows, before) },
+        dropped.signal,
+      )
+    } catch (error) {
+      dropped.signal.throwIfAborted()
+      throw new VisitFailure(hop - 1, lossOf(error))
+    }
+    this.#finish(visit)
+  }
+
+  /** stream <- what came from the peer of another hop, to whom it is held against where it cannot be used. */
+  async #decode(visit: Visit, part: number, exponent: number, giver: number): Promise<void> {
+    const { tensors, modules } = this.#parts
+    try {
+      await tensors.decode(visit.slot!, visit.rows, part, exponent)
+    } catch (error) {
+      const code = passingCode(error)
+      const peer = visit.path[giver]?.peer ?? visit.id.origin
+      modules.swarm.penalize(peer, code)
+      modules.report({ kind: 'rejected', peer, what: 'tensor', reason: code })
+      throw new VisitFailure(giver, { reason: 'refused', code })
+    }
+  }
+
+  /** Does a part of a visit; one that fails is dropped, and its data peer told. */
+  async #work(book: Book, visit: Visit, part: () => Promise<void>): Promise<void> {
+    try {
+      await part()
+    } catch (error) {
+      if (visit.dropped.signal.aborted) {
+        return
+      }
+      this.#drop(book, visit)
+      try {
+        const failure =
+          error instanceof VisitFailure
+            ? error
+            : new VisitFailure(visit.hop, { reason: 'refused', code: passingCode(error) })
+        await this.#tell(visit, failure)
+      } catch (broken) {
+        this.#parts.onBroken(broken)
+      }
+    }
+  }
+
+  /** Best effort. */
+  async #tell({ id }: Visit, { hop, loss }: VisitFailure): Promise<void> {
+    const { courier } = this.#parts
+    const { origin, ...pass } = id
+    const question = failedQuestion.encode({ ...pass, hop, ...loss })
+    const options = { timeout: TELL_TIMEOUT, maxAnswer: 0, signal: this.#stopped.signal }
+    try {
+      await courier.ask(origin, METHODS.failed, question, options)
+    } catch (error) {
+      passingCode(error)
+    }
+  }
+
+  /** It is out of here; remembered for questions that are asked again. */
+  #finish(visit: Visit): void {
+    visit.dropped.signal.throwIfAborted()
+    visit.state = 'done'
+    this.#release(visit)
+  }
+
+  #drop(book: Book, visit: Visit): void {
+    const { slot } = visit
+    book.remove(visit)
+    if (visit.dropped.signal.aborted) {
+      return
+    }
+    visit.dropped.abort(new StarlingError('stale', 'that microbatch counts for nothing any more', {}))
+    if (slot === undefined) {
+      return
+    }
+    const { queue, stages, onBroken } = this.#parts
+    // After what is being done with it just now.
+    queue
+      .run('now', async () => {
+        await stages.drop(slot)
+        this.#release(visit)
+      })
+      .catch((error: unknown) => this.#stopped.signal.aborted || onBroken(error))
+  }
+
+  #release(visit: Visit): void {
+    if (visit.slot !== undefined) {
+      this.#pool.give(visit.slot)
+      visit.slot = undefined
+      this.#freed.ring()
+    }
+  }
+
+  /** What a question for a tensor failed with, as its asker hears it. */
+  #blame(from: PeerName, error: unknown): unknown {
+    if (error instanceof StarlingError && error.code === 'bad-tensor') {
+      this.#parts.modules.swarm.penalize(from, 'bad-tensor')
+      this.#parts.modules.report({ kind: 'rejected', peer: from, what: 'tensor', reason: 'bad-tensor' })
+    }
+    return error
+  }
+}
