@@ -2,7 +2,7 @@
 import type { Clock, PeerName } from '../../ports.ts'
 import type { PeerRoles, Wanted } from './assignment.ts'
 
-/** A peer that begins listens so long before it takes anything, ms: two statements of everybody. */
+/** A peer that comes while others hold parts already listens so long before it takes anything, ms: two statements of everybody. */
 const LISTEN = 2_500
 
 /** With a peer for every role, so long after the last one came the roles are dealt, ms. */
@@ -42,13 +42,11 @@ export class StartGate {
     if (this.#passed) {
       return true
     }
-    const held = peers.some(({ holds }) => holds.length > 0)
     const since = now - this.#cameAt
-    this.#passed = held
-      ? now - this.#openedAt >= LISTEN
-      : peers.length >= this.#roles
-        ? since >= SETTLED
-        : since >= QUIET && this.#suffice(peers)
+    const listened = now - this.#openedAt >= LISTEN
+    const held = peers.some(({ holds }) => holds.length > 0)
+    const enough = peers.length >= this.#roles
+    this.#passed = (enough && since >= SETTLED) || (held && listened) || (since >= QUIET && this.#suffice(peers))
     return this.#passed
   }
 

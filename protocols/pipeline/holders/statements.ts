@@ -1,4 +1,5 @@
 /** Statements by gossip: sends this peer's every second, and at once when it changes; takes in those of others. */
+import { Bell } from '../../bell.ts'
 import { StarlingError } from '../../errors.ts'
 import type { GossipMessage, PeerName, Swarm, Verdict } from '../../ports.ts'
 import { RateLimit } from '../../rate-limit.ts'
@@ -8,6 +9,9 @@ import type { Heard, StageView } from './view.ts'
 /** Time between two statements, ms, of up to {@link FEW} peers; with more it grows, so that all of them together say no more. */
 const INTERVAL = 1_000
 const FEW = 8
+
+/** Within this time a newcomer is told what this peer holds, ms, everyone at another moment; with more than {@link FEW} peers it grows as well. */
+const WELCOME = 300
 
 /** Shortest time between two statements, ms. */
 const GAP = 50
@@ -42,11 +46,14 @@ export class Statements {
   #loop: Promise<void> = Promise.resolve()
   #sequence = 0
   #due = 0
+  readonly #bell = new Bell()
+  readonly #random
   #lastSent = Number.NEGATIVE_INFINITY
   #soon = false
 
   constructor(options: StatementsOptions) {
     this.#options = options
+    this.#random = options.swarm.random('pipeline-statements')
   }
 
   start(): void {
@@ -93,7 +100,7 @@ export class Statements {
       if (clock.now() >= this.#due) {
         await this.#send()
       }
-      await clock.sleep(Math.max(1, this.#due - clock.now()), this.#stopped.signal).catch(() => undefined)
+      await this.#bell.wait(clock, Math.max(1, this.#due - clock.now()), this.#stopped.signal)
     }
   }
 
@@ -105,9 +112,24 @@ export class Statements {
     this.#options.onHeard(swarm.self, statement, heard)
   }
 
+  /** A newcomer must not wait for what this peer says next. */
+  #welcome(): void {
+    const now = this.#options.swarm.clock.now()
+    const soon = now + this.#random.uniform() * WELCOME * this.#crowd()
+    if (soon < this.#due) {
+      this.#due = soon
+      this.#bell.ring()
+    }
+  }
+
   #interval(): number {
+    return Math.round(INTERVAL * this.#crowd())
+  }
+
+  /** How many times {@link FEW} peers there are, at least 1. */
+  #crowd(): number {
     const { swarm, view } = this.#options
-    return Math.round(INTERVAL * Math.max(1, view.peers(swarm.clock.now()).length / FEW))
+    return Math.max(1, view.peers(swarm.clock.now()).length / FEW)
   }
 
   /** One that cannot be sent is not an error: the next one says the same and more. */
@@ -152,6 +174,9 @@ export class Statements {
   #handle({ from, data }: GossipMessage): void {
     const { swarm, view, onHeard } = this.#options
     const statement = statementMessage.decode(data)
+    if (view.statement(from)?.incarnation !== statement.incarnation) {
+      this.#welcome()
+    }
     const heard = view.hear(from, statement, swarm.clock.now())
     if (heard !== 'stale') {
       onHeard(from, statement, heard)
