@@ -5,7 +5,8 @@ import { createMetrics, type Metrics } from './metrics.ts'
 describe('metrics', () => {
   let metrics: Metrics
   before(() => {
-    const traffic = () => ({ sent: { wire: 10, 'ask:blob-chunk': 7 }, received: { wire: 20 } })
+    const asked = { 'blob-chunk': { questions: 3, milliseconds: 1_500 } }
+    const traffic = () => ({ sent: { wire: 10, 'ask:blob-chunk': 7 }, received: { wire: 20 }, asked })
     metrics = createMetrics({ traffic, members: () => 4, connections: () => 3 })
   })
   after(() => metrics.stop())
@@ -36,6 +37,8 @@ describe('metrics', () => {
     const flow = { step: 4, microbatches: 8, inFlight: 3, retries: 2, holders: [], bytesSent: 1, bytesReceived: 1 }
     metrics.observe({ kind: 'pipeline', ...flow })
     metrics.observe({ kind: 'pipeline', ...flow })
+    metrics.stage('forward', 250)
+    metrics.stage('forward', 500)
     const { contentType, text } = await metrics.text()
     assert.match(contentType, /text\/plain/)
     for (const line of [
@@ -48,6 +51,9 @@ describe('metrics', () => {
       'starling_contributions 48',
       'starling_authors 3',
       'starling_excluded_total 1',
+      'starling_asks{method="blob-chunk"} 3',
+      'starling_ask_seconds{method="blob-chunk"} 1.5',
+      'starling_stage_seconds_total{operation="forward"} 0.75',
       'starling_stages_held 1',
       'starling_stages_lost_total{reason="silent"} 1',
       'starling_recovery_seconds_bucket{le="0.5",how="average"} 0',

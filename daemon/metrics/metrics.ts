@@ -9,6 +9,8 @@ const LOOP_RESOLUTION = 5
 export interface Traffic {
   sent: Record<string, number>
   received: Record<string, number>
+  /** Questions to other peers by method, and the time until their answers, milliseconds in all. */
+  asked: Record<string, { questions: number; milliseconds: number }>
 }
 
 /** Everything the node measures about itself. */
@@ -18,6 +20,8 @@ export interface Metrics {
   observe(event: OwnEvent): void
   /** Counts a refused message or answer. */
   reject(reason: string): void
+  /** An operation on stages of a pipeline took so long. */
+  stage(operation: string, milliseconds: number): void
   /** Delay of this thread's event loop since the start, milliseconds, beyond the time it asked to sleep. */
   eventLoop(): { p50: number; p99: number; max: number }
   /** Forgets the delays so far: the start loads code for seconds, which says nothing about the run. */
@@ -146,6 +150,31 @@ export function createMetrics(sources: MetricsSources): Metrics {
     },
   })
   new Gauge({
+    name: 'starling_asks',
+    help: 'Questions to other peers since the start, by method.',
+    labelNames: ['method'],
+    registers,
+    collect() {
+      for (const [method, { questions }] of Object.entries(sources.traffic().asked)) this.set({ method }, questions)
+    },
+  })
+  new Gauge({
+    name: 'starling_ask_seconds',
+    help: 'Time between questions to other peers and their answers since the start, by method.',
+    labelNames: ['method'],
+    registers,
+    collect() {
+      for (const [method, { milliseconds }] of Object.entries(sources.traffic().asked))
+        this.set({ method }, milliseconds / 1_000)
+    },
+  })
+  const stageSeconds = new Counter({
+    name: 'starling_stage_seconds_total',
+    help: 'Time in which stages of a pipeline were worked on here, by operation.',
+    labelNames: ['operation'],
+    registers,
+  })
+  new Gauge({
     name: 'starling_members',
     help: 'Members of the run that this node hears, itself included.',
     registers,
@@ -199,6 +228,7 @@ export function createMetrics(sources: MetricsSources): Metrics {
     eventLoop,
     resetEventLoop: () => loop.reset(),
     reject: (reason) => rejects.inc({ reason }),
+    stage: (operation, milliseconds) => stageSeconds.inc({ operation }, milliseconds / 1_000),
     observe(event) {
       if (event.kind === 'step') {
         steps.inc()

@@ -121,13 +121,13 @@ export class AskService {
     }
     const lane = this.#lane(peer, maxAnswer > LANES.control.maxAnswer ? 'bulk' : 'control')
     if (method !== this.#parts.introduction) this.#used.set(peer, this.#parts.clock.now())
-    return lane.ask({
-      method,
-      question,
-      maxAnswer,
-      timeout,
-      signal: options.signal,
-    })
+    const { clock, counters } = this.#parts
+    const sent = clock.now()
+    try {
+      return await lane.ask({ method, question, maxAnswer, timeout, signal: options.signal })
+    } finally {
+      counters.asked(method, clock.now() - sent)
+    }
   }
 
   /** When a peer asked this one or was asked by it the last time, if ever since it is connected. */

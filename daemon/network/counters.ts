@@ -13,6 +13,7 @@ interface Traffic {
 export class Counters {
   readonly #wire: ByteCount = { sent: 0, received: 0 }
   readonly #ask = new Map<string, ByteCount>()
+  readonly #asked = new Map<string, { questions: number; milliseconds: number }>() // at most MAX_NAMES
   readonly #gossip = new Map<string, ByteCount>()
   readonly #protocols = new Map<string, ByteCount>()
   readonly #rejected = new Map<RejectReason, number>()
@@ -21,6 +22,13 @@ export class Counters {
 
   ask(method: string, sent: number, received: number): void {
     add(this.#ask, method, sent, received)
+  }
+
+  /** A question of this peer is answered, or given up, after so many milliseconds. */
+  asked(method: string, milliseconds: number): void {
+    const key = this.#asked.has(method) || this.#asked.size < MAX_NAMES ? method : 'other'
+    const before = this.#asked.get(key) ?? { questions: 0, milliseconds: 0 }
+    this.#asked.set(key, { questions: before.questions + 1, milliseconds: before.milliseconds + milliseconds })
   }
 
   gossip(topic: string, sent: number, received: number): void {
@@ -40,6 +48,7 @@ export class Counters {
     return {
       wire: { ...this.#wire },
       ask: plain(this.#ask),
+      asked: plain(this.#asked),
       gossip: plain(this.#gossip),
       protocols: plain(this.#protocols),
       rejected: Object.fromEntries(this.#rejected),
@@ -101,6 +110,6 @@ function add(table: Map<string, ByteCount>, name: string, sent: number, received
   bytes.received += received
 }
 
-function plain(table: Map<string, ByteCount>): Record<string, ByteCount> {
-  return Object.fromEntries([...table].map(([name, bytes]) => [name, { ...bytes }]))
+function plain<Count extends object>(table: ReadonlyMap<string, Count>): Record<string, Count> {
+  return Object.fromEntries([...table].map(([name, counts]) => [name, { ...counts }]))
 }

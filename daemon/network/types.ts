@@ -110,6 +110,8 @@ export interface NetworkCounters {
   wire: ByteCount
   /** Frames of the ask protocol by method, payload and header. Strangers' methods count under 'unknown'. */
   ask: Record<string, ByteCount>
+  /** Questions of this peer by method, and the time until they were answered or given up, milliseconds in all. */
+  asked: Record<string, { questions: number; milliseconds: number }>
   /** Payloads by topic: sent counts each recipient this peer published to, received each message accepted. */
   gossip: Record<string, ByteCount>
   /** Bytes inside the streams, by protocol id; the router's control messages and forwarding are in here. */

@@ -18,8 +18,8 @@ export function bestFirst(addresses: readonly string[]): string[] {
 }
 
 /** The network's counts by purpose. */
-export function trafficOf({ wire, ask, gossip }: NetworkCounters): Traffic {
-  const traffic: Traffic = { sent: { wire: wire.sent }, received: { wire: wire.received } }
+export function trafficOf({ wire, ask, asked, gossip }: NetworkCounters): Traffic {
+  const traffic: Traffic = { sent: { wire: wire.sent }, received: { wire: wire.received }, asked }
   for (const [kind, counts] of Object.entries({ ask, gossip })) {
     for (const [name, { sent, received }] of Object.entries(counts)) {
       traffic.sent[`${kind}:${name}`] = sent

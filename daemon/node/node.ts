@@ -205,7 +205,15 @@ class Node implements RunningNode {
         ...(engine === undefined ? {} : { engine }),
         ...(attack === undefined ? {} : { attack }),
       },
-      { folder, swarm, blobs, log, emit, report },
+      {
+        folder,
+        swarm,
+        blobs,
+        log,
+        emit,
+        report,
+        took: (operation, milliseconds) => metrics.stage(operation, milliseconds),
+      },
       signal,
     )
     parts.add('trainer', () => session.learner.close())

@@ -16,6 +16,7 @@ import {
 import { createLearner, type LocalLearner } from '../trainer/index.ts'
 import type { DaemonEvent, NodeOptions } from '../types.ts'
 import { type Checkpointer, createCheckpointer } from './checkpointing.ts'
+import { timedStages } from './stage-times.ts'
 
 /** What trains: the vectors, the trainer thread and the strategy, with their checkpoints. */
 export interface Session {
@@ -35,6 +36,8 @@ export interface SessionModules {
   log: Log
   emit(event: DaemonEvent): void
   report: Report
+  /** An operation on stages took so long, milliseconds. */
+  took(operation: string, milliseconds: number): void
 }
 
 /**
@@ -83,7 +86,7 @@ export async function openSession(
   try {
     const records = folder.records('strategy')
     const { bytes: manifest, training } = run
-    const { stages } = learner
+    const stages = learner.stages === undefined ? undefined : timedStages(learner.stages, modules.took)
     const parts =
       stages === undefined ? { matrices: run.layout.tensors.filter(({ shape }) => shape.length > 1) } : { stages }
     const trainee = options.attack === undefined ? learner : lying(learner, options.attack, run, swarm)
