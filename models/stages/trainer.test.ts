@@ -126,7 +126,13 @@ describe('StageTrainer', async () => {
     }
     advance(1, 1)
     advance(2, 2)
+    passMicrobatch(stages, 0, 1)
     trainer.hold(1, 2, true)
+    const [ends, kept, cleared] = gradientsOf(stages)
+    assert.ok(
+      cleared?.every((value) => value === 0) && [ends, kept].every((part) => part?.some((value) => value !== 0)),
+    )
+    trainer.clear('ends', 0)
     const moments = trainer.moments.map((name) => partsOf(stages, name))
     assert.deepEqual(trainer.moments, ['adam.m', 'adam.v'])
     for (const [, first, second] of moments) {

@@ -132,7 +132,7 @@ export class StageTrainer {
     const stage = this.placeOf(place)
     const layers = layersOf(this.cut, stage.part)
     this.forwardPass(stage, slot, (graph) =>
-      forwardLayers(graph, model, layers, this.input(graph, layers.begin, rows), rows),
+      forwardLayers(graph, model, layers, this.input(graph, layers.begin, rows, slot !== undefined), rows),
     )
   }
 
@@ -153,7 +153,7 @@ export class StageTrainer {
     return this.pass(this.ends, (parameters) => {
       const graph = new Graph(this.math, parameters, { training: accumulator !== undefined })
       const last = architectureOf(model).layers(model)
-      const logits = architectureOf(model).head(graph, model, this.input(graph, last, batch.rows))
+      const logits = architectureOf(model).head(graph, model, this.input(graph, last, batch.rows, false))
       if (accumulator === undefined) return lossOf(graph, logits, batch)
       const weight = batch.rows / (sampleCount(batch) * this.cut.rows * this.cut.microbatches)
       return backwardLoss(graph, logits, batch, { weight, sink: this.ends.sink(accumulator) })
@@ -171,7 +171,7 @@ export class StageTrainer {
     withoutLeak(this.math, this.tensorsHeld, () => {
       try {
         const { shape, size } = output.tensor
-        graph.backward(output, this.math.float(this.stream.slice(0, size), shape), place.sink(accumulator))
+        graph.backward(output, this.math.float(this.stream.subarray(0, size), shape), place.sink(accumulator))
       } finally {
         this.slots.drop(slot)
       }
@@ -209,7 +209,7 @@ export class StageTrainer {
     if (!Number.isInteger(row) || row < 0 || begin + size > this.stream.length) this.refuseRows(row, last)
     return this.pass(this.ends, (parameters) => {
       const graph = new Graph(this.math, parameters, { training: false })
-      const x = graph.data(this.math.float(this.stream.slice(begin, begin + size), shape))
+      const x = graph.data(this.math.float(this.stream.subarray(begin, begin + size), shape))
       const values = this.math.read(architecture.head(graph, model, x).tensor).slice()
       graph.dispose()
       return values
@@ -262,16 +262,18 @@ export class StageTrainer {
     })
   }
 
-  /** The first rows of stream as it is after some layers, whose gradient comes back into stream. */
-  private input(graph: Graph, layers: number, rows: number): Value {
+  /**
+   * The first rows of stream as it is after some layers, whose gradient comes back into stream. The engine may use the vector's memory in place: stream is only
+   * written once all else of a pass is done. A graph that is kept needs a copy, because other passes come between.
+   */
+  private input(graph: Graph, layers: number, rows: number, kept: boolean): Value {
     const { model } = this.options
     const [first, ...sides] = architectureOf(model).stream(model, layers) as [number, ...number[]]
     if (!Number.isInteger(rows) || rows < 1 || rows > this.cut.rows) this.refuseRows(rows, [first, ...sides])
     const shape = [rows * first, ...sides]
     const size = shape.reduce((product, side) => product * side, 1)
-    // A copy: stream is written again long before the backward pass needs it.
-    const tensor = this.math.float(this.stream.slice(0, size), shape)
-    return graph.input(tensor, (gradient) => this.stream.set(this.math.read(gradient)))
+    const values = kept ? this.stream.slice(0, size) : this.stream.subarray(0, size)
+    return graph.input(this.math.float(values, shape), (gradient) => this.stream.set(this.math.read(gradient)))
   }
 
   private place(part: number, place: StagePlace): Place {
