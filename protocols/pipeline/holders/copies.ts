@@ -83,16 +83,21 @@ export class Copies {
     this.#release(peer)
   }
 
-  /** A copy of the ends for keepers; undefined while the place for copies is taken. */
-  async forKeepers(keepers: readonly PeerName[]): Promise<(Course & BlobReference) | undefined> {
-    if (this.#making || this.#stands()) {
-      return undefined
+  /** Makes a copy of the ends for keepers, while they fetch it; 'busy' while the place for copies is taken. */
+  async forKeepers<Result>(fetched: (copy: Course & BlobReference) => Promise<Result>): Promise<Result | 'busy'> {
+    if (this.#making || this.#stands() !== undefined) {
+      return 'busy'
     }
     const copy = await this.#make(0, true)
-    for (const keeper of keepers) {
-      copy.takers.add(keeper)
+    try {
+      return await fetched({ ...copy.course, ...copy.reference })
+    } finally {
+      // Others may have come to fetch the same copy meanwhile; then it stays until they have it.
+      if (this.#current === copy && copy.takers.size === 0) {
+        this.#withdraw()
+        this.#bell.ring()
+      }
     }
-    return { ...copy.course, ...copy.reference }
   }
 
   async #answer(from: PeerName, part: number, signal: AbortSignal): Promise<Uint8Array> {

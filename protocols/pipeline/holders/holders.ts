@@ -12,7 +12,10 @@ import type { Held, Holders, LossReason } from '../types.ts'
 import type { Wanted } from './assignment.ts'
 import { Copies, fetchCopy, read, type Source } from './copies.ts'
 import { Doubts } from './doubts.ts'
+import { Ends } from './ends.ts'
+import { Leaving } from './leaving.ts'
 import { aliveAnswer, aliveQuestion, type Hold, METHODS, type Statement } from './messages.ts'
+import { Moves } from './moves.ts'
 import { OwnParts, rangeOf } from './own.ts'
 import { nextIncarnation, readHeld } from './records.ts'
 import { Roles } from './roles.ts'
@@ -34,6 +37,9 @@ export class StageHolders implements Holders {
   readonly #suspicions = new Suspicions()
   readonly #copies: Copies
   readonly #gate: StartGate
+  readonly #ends: Ends
+  readonly #moves: Moves
+  readonly #leaving: Leaving
   readonly #roles: Roles
   readonly #kept: Map<number, Kept>
   readonly #stopped = new AbortController()
@@ -61,17 +67,26 @@ export class StageHolders implements Holders {
     this.#kept = readHeld(resumed, cut)
     this.#copies = new Copies(modules, (part) => this.#sourceOf(part))
     this.#gate = new StartGate(clock, this.#wanted)
+    const shared = { config, view: this.#view, own: this.#own, say: () => this.#say() }
+    this.#ends = new Ends({
+      ...shared,
+      copies: this.#copies,
+      ready: (part) => this.ready(part),
+      epoch: () => this.#epoch,
+    })
+    this.#moves = new Moves({ ...shared, planned: (move) => this.#roles.planned(move) })
+    this.#leaving = new Leaving(shared)
     this.#roles = new Roles({
-      config,
+      ...shared,
       wanted: this.#wanted,
-      view: this.#view,
-      own: this.#own,
       gate: this.#gate,
       bell: this.bell,
       kept: this.#kept,
-      keeps: () => undefined,
+      moves: this.#moves,
+      leaving: this.#leaving,
+      keeps: () => this.#ends.take(),
+      taken: (part) => this.#taken(part),
       ended: () => this.#ended,
-      say: () => this.#say(),
     })
   }
 
@@ -96,6 +111,9 @@ export class StageHolders implements Holders {
     this.#stops.push(swarm.answer(METHODS.alive, (from, question) => this.#onAlive(from, question)))
     this.#copies.start()
     this.#stops.push(() => this.#copies.stop())
+    this.#stops.push(this.#ends.start(this.#stopped.signal))
+    this.#stops.push(this.#moves.start(this.#stopped.signal))
+    this.#stops.push(this.#leaving.start())
     this.#stops.push(swarm.onConnections(() => this.#connections()))
     this.#stops.push(swarm.onMembers(() => this.#members()))
     this.#gate.open()
@@ -111,6 +129,7 @@ export class StageHolders implements Holders {
     try {
       await this.#watching
     } finally {
+      await this.#ends.settled()
       await this.#statements?.stop()
       for (const stop of this.#stops.splice(0).reverse()) {
         stop()
@@ -149,11 +168,18 @@ export class StageHolders implements Holders {
   }
 
   update(part: number, { step, norm }: { step: number; norm: number }): void {
-    const course = this.#own.ready(part)?.course
-    if (course !== undefined) {
-      course.step = step
-      course.applied++
-      course.norm = norm
+    // Also of a stage that is just being given away: the step was taken before it was stopped.
+    const course = this.#own.get(part)?.course
+    if (course === undefined) {
+      return
+    }
+    course.step = step
+    course.applied++
+    course.norm = norm
+    if (part === 0) {
+      this.#ends.give(this.#stopped.signal)
+    } else {
+      this.#moves.stepped(part)
     }
   }
 
@@ -240,6 +266,7 @@ export class StageHolders implements Holders {
       slots: slotsOf(this.#config.options),
       ...(this.#msPerRow === undefined ? {} : { msPerRow: this.#msPerRow }),
       lost: this.#own.ready(0) === undefined ? [] : this.#suspicions.told(now),
+      ...(this.#ends.keeps === undefined ? {} : { keeps: this.#ends.keeps }),
       epoch: this.#epoch,
       finished: this.#finishing,
       kept: [...this.#kept.values()].map(({ part, step }) => ({ part, step })),
@@ -302,6 +329,13 @@ export class StageHolders implements Holders {
     return aliveAnswer.encode({ incarnation: this.#incarnation, holds })
   }
 
+  /** A part is there. */
+  #taken(part: number): void {
+    if (part === 0) {
+      this.#ends.taken()
+    }
+  }
+
   #changed(): void {
     this.#lookForEnd()
     this.bell.ring()
@@ -323,9 +357,10 @@ export class StageHolders implements Holders {
 
   #sourceOf(part: number): Source | undefined {
     const own = this.#own.ready(part)
-    return own === undefined
-      ? undefined
-      : { range: rangeOf(this.#config.cut, part, own.place), course: () => own.course }
+    if (own !== undefined) {
+      return { range: rangeOf(this.#config.cut, part, own.place), course: () => own.course }
+    }
+    return part === 0 ? this.#ends.source() : undefined
   }
 }
 

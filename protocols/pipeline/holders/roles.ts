@@ -1,11 +1,17 @@
 /** What this peer does about who holds what: it takes the parts for which it is first in line. */
 import type { Bell } from '../../bell.ts'
-import { assign, type Wanted } from './assignment.ts'
+import { StarlingError } from '../../errors.ts'
+import { type Assignment, assign, type Move, type Wanted } from './assignment.ts'
+import type { Leaving } from './leaving.ts'
+import type { Moves } from './moves.ts'
 import { type OwnPart, type OwnParts, rangeOf } from './own.ts'
 import type { StartGate } from './start-gate.ts'
 import { expected, type Kept, type TakeContext, takePart } from './take.ts'
 import type { HoldersConfig, Taken } from './types.ts'
 import type { StageView } from './view.ts'
+
+/** A move must have been due so long, ms, before it is begun, and so long again after it failed: what is seen of others settles first. */
+const MOVE_SETTLE = 2_000
 
 /** Who is second in line for a part waits so long for the first, ms, and so on. */
 const RANK_DELAY = 500
@@ -25,8 +31,12 @@ export interface RolesContext {
   bell: Bell
   /** Parts of an earlier process that still lie where they lay. */
   kept: Map<number, Kept>
-  /** Step of the ends of which this peer keeps a copy. */
-  keeps(): number | undefined
+  moves: Moves
+  leaving: Leaving
+  /** See {@link TakeContext.keeps}. */
+  keeps(): Promise<number | undefined>
+  /** A part has come to this peer. */
+  taken(part: number): void
   /** The run is over. */
   ended(): boolean
   /** Tells the others what this peer holds now. */
@@ -37,6 +47,8 @@ export class Roles {
   readonly #context: RolesContext
   /** Since when a part has had nobody, ms; one for each part. */
   readonly #vacantSince = new Map<number, number>()
+  /** Since when a move to this peer has been due, ms, by stage and giver; what is not due any more is dropped. */
+  readonly #dueSince = new Map<string, number>()
   #missing: readonly number[] = []
 
   constructor(context: RolesContext) {
@@ -57,7 +69,7 @@ export class Roles {
       bell.ring()
     }
     while (!signal.aborted && failure === undefined) {
-      this.#act(fail)
+      this.#act(fail, signal)
       await bell.wait(config.modules.swarm.clock, LOOK, signal)
     }
     for (const { part } of [...own]) {
@@ -68,15 +80,15 @@ export class Roles {
     }
   }
 
-  #act(fail: (error: unknown) => void): void {
-    const { config, view, gate, wanted, ended } = this.#context
+  #act(fail: (error: unknown) => void, signal: AbortSignal): void {
+    const { config, view, gate, wanted, ended, leaving } = this.#context
     const { swarm } = config.modules
     const now = swarm.clock.now()
     const roles = view.roles(now)
     if (ended() || !gate.passes(roles)) {
       return
     }
-    const { takes, missing } = assign(wanted, roles)
+    const { takes, moves, leaves, missing } = assign(wanted, roles)
     this.#missing = missing
     const vacant = new Set(takes.map(({ part }) => part))
     for (const part of this.#vacantSince.keys()) {
@@ -90,6 +102,56 @@ export class Roles {
       const rank = line.indexOf(swarm.self)
       if (rank >= 0 && now - since >= rank * RANK_DELAY) {
         this.#take(part, fail)
+      }
+    }
+    this.#moveIn(moves, fail)
+    for (const leave of leaves.filter(({ peer }) => peer === swarm.self)) {
+      leaving.leave(leave, signal).catch(fail)
+    }
+  }
+
+  /** Whether a stage is to go from one peer to another, as this peer sees it. */
+  planned({ stage, from, to }: Move): boolean {
+    const { config, view, wanted } = this.#context
+    // The taker has claimed the stage already: for the question whether it is to have it, it has not.
+    const roles = view.roles(config.modules.swarm.clock.now()).map((each) => ({
+      ...each,
+      holds: each.holds.filter(({ part, state }) => each.peer !== to || part !== stage || state !== 'taking'),
+    }))
+    return assign(wanted, roles).moves.some((move) => move.stage === stage && move.from === from && move.to === to)
+  }
+
+  /** Takes over what is to come from peers with more roles. */
+  #moveIn(moves: Assignment['moves'], fail: (error: unknown) => void): void {
+    const { own, say, config, moves: carrier } = this.#context
+    const { swarm } = config.modules
+    const now = swarm.clock.now()
+    const due = new Map(moves.filter(({ to }) => to === swarm.self).map((move) => [`${move.stage} ${move.from}`, move]))
+    for (const key of this.#dueSince.keys()) {
+      if (!due.has(key)) {
+        this.#dueSince.delete(key)
+      }
+    }
+    for (const [key, { stage, from }] of due) {
+      const since = this.#dueSince.get(key) ?? now
+      this.#dueSince.set(key, since)
+      const claimed = now - since >= MOVE_SETTLE ? own.claim(stage) : undefined
+      if (claimed !== undefined) {
+        say()
+        const { signal } = claimed.stop
+        carrier
+          .take(claimed, from, signal)
+          .then((taken) => signal.aborted || this.#settle(claimed, taken, swarm.clock.now() - now))
+          .catch((error: unknown) => {
+            if (!signal.aborted) {
+              own.drop(stage)
+              this.#dueSince.set(key, swarm.clock.now())
+              say()
+              if (!(error instanceof StarlingError)) {
+                fail(error)
+              }
+            }
+          })
       }
     }
   }
@@ -131,7 +193,7 @@ export class Roles {
 
   /** The part is there. */
   #settle(claimed: OwnPart, taken: Taken, milliseconds: number): void {
-    const { config, kept, say } = this.#context
+    const { config, kept, say, taken: tell } = this.#context
     const { part, place } = claimed
     const { how, from, degraded, bytes, ...course } = taken
     claimed.course = course
@@ -142,6 +204,7 @@ export class Roles {
         kept.delete(old.part)
       }
     }
+    tell(part)
     const { step } = course
     config.modules.report({ kind: 'stage-taken', stage: part, how, from, step, degraded, bytes, milliseconds })
     say()
@@ -161,7 +224,7 @@ export class Roles {
         return held === undefined ? undefined : rangeOf(cut, other, held.place)
       },
       kept: mine?.place === place ? mine : undefined,
-      keeps: keeps(),
+      keeps,
       onRejected: (peer, reason) => modules.report({ kind: 'rejected', peer, what: 'stage', reason }),
     }
   }

@@ -35,8 +35,8 @@ export interface TakeContext {
   rangeOf(part: number): Range | undefined
   /** What lies in the place already, where it is still worth something. */
   kept: Kept | undefined
-  /** Step of the ends of which this peer keeps a copy, in the ends' place. */
-  keeps: number | undefined
+  /** Ends the keeping of a copy of the ends; resolves to the step of the one that lies in their place. */
+  keeps(): Promise<number | undefined>
   onRejected(peer: PeerName, reason: string): void
 }
 
@@ -68,8 +68,9 @@ const ANEW = { applied: 0, rate: 1, from: [], degraded: false, bytes: 0 }
  * here is not lost to one that never arrives. The optimizer starts afresh.
  */
 async function takeEnds(context: TakeContext, signal: AbortSignal): Promise<Taken> {
-  const { modules, view, keeps } = context
+  const { modules, view } = context
   const { swarm, stages, learner } = modules
+  const keeps = await context.keeps()
   const range = rangeOf(stages.cut, 0, 'ends')
   if (keeps === undefined) {
     await stages.initial(0, 'ends', signal)
@@ -272,7 +273,7 @@ export async function inspect(
 }
 
 /** Throws StarlingError 'bad-tensor' when parameters are of another scale than those that the run starts with. */
-function checkScale(scale: number, start: number, part: number): void {
+export function checkScale(scale: number, start: number, part: number): void {
   const ratio = scale / start
   if (start > 0 && !(ratio <= MAX_SCALE_RATIO && ratio >= 1 / MAX_SCALE_RATIO)) {
     const what = part === 0 ? 'ends' : `stage ${part}`
