@@ -8,7 +8,8 @@ import { MESSAGE_BYTES } from './plan.ts'
 /** Topic of the fragments. */
 export const FRAGMENTS_TOPIC = 'fragments'
 
-const head = {
+/** What every message of a fragment begins with. */
+export const head = {
   /** Turn of the swarm's clock; which fragment it is follows from it. */
   turn: z.number().int().min(1).max(MAX_CLAIMED_ROUND),
   /** Optimizer steps that the author had taken. */

@@ -8,10 +8,11 @@ import type { BlobReference } from '../transfer/index.ts'
 import { type Entry, Inbox } from './inbox.ts'
 import { FRAGMENTS_TOPIC, type FragmentMessage, fragmentMessage } from './messages.ts'
 import type { FragmentOrder, FragmentPlan } from './plan.ts'
+import { inTime } from './pull.ts'
 import { inboxSlots, strideOf } from './tasks.ts'
 
 /** Messages per second and at once that are taken from one author; honest ones send at most half of that (see MIN_GAP in strategy.ts). */
-const AUTHOR_RATE = { rate: 100, burst: 200, keys: 1_024 }
+export const AUTHOR_RATE = { rate: 100, burst: 200, keys: 1_024 }
 
 /** Turns after our own in which fragments are kept; whoever is further ahead is not heard. */
 const AHEAD = 6
@@ -25,10 +26,6 @@ const MAX_WAITING = 64
 
 /** Others that are asked for a fragment whose author does not give it. */
 const OTHER_HOLDERS = 3
-
-/** Whole time of a pull: least, ms, and what a byte adds (2 Mbit/s). */
-const PULL_TIMEOUT = 20_000
-const SLOWEST = 250
 
 /** A peer whose announced fragment could not be had is not pulled from for so long, ms. */
 const PULL_BACKOFF = 30_000
@@ -234,14 +231,6 @@ export class Receiver {
     const ended = new AbortController()
     const end = (): void => ended.abort()
     this.#stopped.signal.addEventListener('abort', end, { once: true })
-    let late = false
-    void clock.sleep(PULL_TIMEOUT + size / SLOWEST, ended.signal).then(
-      () => {
-        late = true
-        ended.abort()
-      },
-      () => undefined,
-    )
     let settle: () => void = () => {}
     const settled = new Promise<void>((resolve) => {
       settle = resolve
@@ -251,7 +240,8 @@ export class Receiver {
       return settled
     }
     try {
-      await blobs.pull([peer, ...this.#others(peer)], { root, size }, into, { signal: ended.signal })
+      const holders = [peer, ...this.#others(peer)]
+      await inTime(clock, size, ended.signal, (signal) => blobs.pull(holders, { root, size }, into, { signal }))
       // Given up meanwhile: the slot belongs to somebody else by now.
       if (!ended.signal.aborted) {
         this.#offer(entry, { root, size }, into)
@@ -261,11 +251,11 @@ export class Receiver {
       if (!(error instanceof StarlingError)) {
         throw error
       }
-      if (late || error.code !== 'aborted') {
+      if (error.code !== 'aborted') {
         this.#failed.delete(peer)
         this.#failed.set(peer, clock.now() + PULL_BACKOFF)
         keepNewest(this.#failed, MAX_PEERS)
-        onRejected(peer, late ? 'its fragment took too long to fetch' : `its fragment could not be had: ${error.code}`)
+        onRejected(peer, `its fragment could not be had: ${error.code}`)
       }
       this.#inbox.drop(entry)
     } finally {

@@ -7,7 +7,6 @@ import { StarlingError } from '../errors.ts'
 import { Evaluation } from '../evaluation.ts'
 import { takeLocalSteps } from '../local-steps.ts'
 import { lookAround } from '../membership/look-around.ts'
-import { IntervalWeights } from '../mixing/index.ts'
 import { RateLimit } from '../rate-limit.ts'
 import {
   fetchReplica,
@@ -20,22 +19,14 @@ import {
 } from '../replica/index.ts'
 import type { Strategy, StrategyDefinition, StrategyModules } from '../strategy.ts'
 import type { Giving } from '../transfer/index.ts'
-import type { GossipOptions } from './options.ts'
+import type { Exchange } from './exchange.ts'
+import { GroupExchange } from './groups.ts'
+import { type GossipOptions, memoryOf } from './options.ts'
 import { FragmentOrder, fragmentPlan } from './plan.ts'
-import { Publisher } from './publisher.ts'
-import { OPEN_TURNS, Receiver } from './receiver.ts'
+import { ReplicaExchange, replicaGossipTasks, replicaVectors, sendTask } from './replicas/index.ts'
 import { Tally } from './tally.ts'
-import {
-  encodeTask,
-  type FragmentArguments,
-  GROUP,
-  gossipTasks,
-  gossipVectors,
-  mixTask,
-  replicaTasks,
-  strideOf,
-} from './tasks.ts'
-import { faultyOf, nextTurn, referenceTurn } from './turns.ts'
+import { encodeTask, gossipTasks, gossipVectors, replicaTasks } from './tasks.ts'
+import { nextTurn, referenceTurn } from './turns.ts'
 
 /** Shortest time between two turns, ms: small models take thousands of steps per second, and no network that many messages. */
 const MIN_GAP = 20
@@ -48,19 +39,10 @@ class Gossip implements Strategy {
   readonly state = ['theta'] as const
   readonly #options: GossipOptions
   readonly #modules: StrategyModules
-  readonly #order: FragmentOrder
-  readonly #stride: number
-  readonly #receiver: Receiver
-  readonly #publisher: Publisher
+  readonly #exchange: Exchange
   readonly #evaluation: Evaluation
-  readonly #tally: Tally
-  readonly #weights = new IntervalWeights()
   readonly #refusals = new RateLimit(REFUSALS)
   #progress: Progress
-  /** Groups are mixed one after the other. */
-  #mixing: Promise<void> = Promise.resolve()
-  /** What broke while a group was mixed. */
-  #failure: unknown
   /** Duration of the latest local phase in which the machine was awake, ms. */
   #localTime = 0
   #turnedAt = Number.NEGATIVE_INFINITY
@@ -71,18 +53,16 @@ class Gossip implements Strategy {
     this.#modules = modules
     this.#progress = readProgress(resumed) ?? NO_REPLICA
     const plan = fragmentPlan(learner.size, options)
-    this.#order = new FragmentOrder(swarm.run, plan)
-    this.#stride = strideOf(plan.largest)
-    this.#tally = new Tally(swarm.clock, report)
-    this.#receiver = new Receiver({
+    const parts = {
       ...modules,
+      options,
       plan,
-      order: this.#order,
+      order: new FragmentOrder(swarm.run, plan),
+      tally: new Tally(swarm.clock, report),
       turn: () => (this.#progress.ready ? this.#progress.round : undefined),
-      onFragment: (turn) => this.#onFragment(turn),
-      onRejected: (peer, reason) => this.#refuse(peer, reason),
-    })
-    this.#publisher = new Publisher(modules, this.#stride)
+      refuse: (peer: string, reason: string) => this.#refuse(peer, reason),
+    }
+    this.#exchange = memoryOf(options) === 'replicas' ? new ReplicaExchange(parts) : new GroupExchange(parts)
     this.#evaluation = new Evaluation(modules)
   }
 
@@ -98,7 +78,7 @@ class Gossip implements Strategy {
       for (const end of stops.splice(0).reverse()) {
         end()
       }
-      await this.#mixing
+      await this.#exchange.settle().catch(() => undefined)
     }
     try {
       const giving = await this.#begin(signal, stops)
@@ -122,9 +102,8 @@ class Gossip implements Strategy {
         await this.#evaluation.look(this.#progress.round, 'if-due', signal)
       }
       // From here on the parameters are what others fetch as the result: nothing is mixed into them any more.
-      this.#receiver.stop()
-      await this.#mixing
-      this.#check()
+      this.#exchange.close()
+      await this.#exchange.settle()
       if (!signal.aborted) {
         this.#finish()
       }
@@ -150,15 +129,17 @@ class Gossip implements Strategy {
     swarm.announce({ phase: 'joining', step: learner.step(), round: this.#progress.round }, true)
     const giving = giveReplicas(this.#modules, replicaTasks, () => this.#progress)
     stops.push(() => giving.stop())
-    stops.push(() => this.#publisher.stop())
-    this.#receiver.start()
-    stops.push(() => this.#receiver.stop())
+    this.#exchange.start()
+    stops.push(() => this.#exchange.stop())
 
     await lookAround(swarm, signal)
     const fresh = !this.#progress.ready
     if (fresh ? (newestRound(swarm.members()) ?? 0) > 0 : this.#isBehind()) {
       await this.#fetch(signal)
-    } else if (fresh) {
+    } else {
+      await this.#exchange.begin(fresh ? 'start' : 'parameters')
+    }
+    if (!this.#progress.ready) {
       this.#progress = { ready: true, round: 0, roundStep: learner.step() }
       report({ kind: 'joined', step: learner.step(), round: 0, bytes: 0, milliseconds: 0 })
     }
@@ -171,12 +152,13 @@ class Gossip implements Strategy {
     const { report } = this.#modules
     // What is being mixed belongs to the replica that is given up.
     this.#progress = { ...this.#progress, ready: false }
-    await this.#mixing
+    await this.#exchange.settle()
     const fetched = await fetchReplica(this.#modules, replicaTasks, {
       signal,
       onWaiting: (what, peer) => report({ kind: 'waiting', for: what, ...(peer === undefined ? {} : { peer }) }),
       onRejected: (peer, reason) => report({ kind: 'rejected', peer, what: 'replica', reason }),
     })
+    await this.#exchange.begin('parameters')
     this.#progress = { ready: true, round: fetched.round, roundStep: fetched.step }
     report({ kind: 'joined', ...fetched })
   }
@@ -193,75 +175,14 @@ class Gossip implements Strategy {
     const { round } = this.#progress
     const step = learner.step()
     const now = swarm.clock.now()
-    const others = referenceTurn(swarm.members(), this.#receiver.heard)
+    const others = referenceTurn(swarm.members(), this.#exchange.heard)
     const turn = now - this.#turnedAt < MIN_GAP ? undefined : nextTurn(round, others)
     this.#progress = { ready: true, round: turn ?? round, roundStep: step }
     if (turn !== undefined) {
       this.#turnedAt = now
       swarm.announce({ round: turn, step })
-      const { codingError, bytes } = await this.#publisher.publish(turn, step, this.#fragment(turn), signal)
-      this.#tally.sent(codingError, bytes)
     }
-    for (const open of this.#receiver.turns()) {
-      if (open <= this.#progress.round - OPEN_TURNS) {
-        this.#mix(open)
-      }
-    }
-    await this.#mixing
-    this.#check()
-    this.#tally.tell(this.#progress.round, this.#receiver.received)
-  }
-
-  /** Mixes a group at once, between two local steps, when all have come. */
-  #onFragment(turn: number): void {
-    if (this.#receiver.ready(turn) >= Math.min(GROUP, this.#others())) {
-      this.#mix(turn)
-    }
-  }
-
-  /** Other peers that train, as far as known. */
-  #others(): number {
-    return this.#modules.swarm.members().filter(({ status }) => status.phase === 'training').length
-  }
-
-  /** Closes a group and mixes it, after those before it. */
-  #mix(turn: number): void {
-    const entries = this.#receiver.take(turn)
-    this.#mixing = this.#mixing
-      .then(async () => {
-        if (entries.length === 0 || !this.#progress.ready || this.#failure !== undefined) {
-          return
-        }
-        const { swarm, learner, matrices = [] } = this.#modules
-        const messages = entries.map(({ peer, slot }) => ({ peer, slot, weight: this.#weights.contribute(peer, turn) }))
-        // Of all in the run: a liar must not become trusted because the honest ones finish before it.
-        const faulty = faultyOf(1 + Math.min(GROUP, swarm.members().length))
-        const args = { ...this.#fragment(turn), messages, rule: this.#options.rule, faulty, matrices }
-        const mixed = await learner.compute(mixTask, args)
-        this.#tally.mixed(mixed)
-        for (const { peer, refused, relative } of mixed.messages) {
-          if (refused === 'bad-tensor') {
-            swarm.penalize(peer, 'bad-tensor')
-          }
-          if (refused !== undefined) {
-            this.#refuse(peer, refused === 'distance' ? `distance ${relative.toPrecision(2)} of the model` : refused)
-          }
-        }
-      })
-      .catch((error: unknown) => {
-        this.#failure ??= error
-      })
-      .finally(() => this.#receiver.release(entries))
-  }
-
-  /** Everything about the fragment of a turn that the tasks need. */
-  #fragment(turn: number): FragmentArguments {
-    return {
-      fragment: this.#order.at(turn),
-      codec: this.#options.codec,
-      seed: turn % 2 ** 32,
-      stride: this.#stride,
-    }
+    await this.#exchange.turn(turn, step, signal)
   }
 
   #refuse(peer: string, reason: string): void {
@@ -271,17 +192,11 @@ class Gossip implements Strategy {
     }
   }
 
-  #check(): void {
-    if (this.#failure !== undefined) {
-      throw this.#failure
-    }
-  }
-
   #finish(): void {
     const { swarm, learner, report } = this.#modules
     const step = learner.step()
     const { round } = this.#progress
-    this.#tally.tell(round, this.#receiver.received, 'now')
+    this.#exchange.finish(round)
     swarm.announce({ phase: 'finished', step, round }, true)
     report({ kind: 'finished', step, round })
   }
@@ -290,8 +205,9 @@ class Gossip implements Strategy {
 /** Gossip, for the daemon's table of strategies. Its options are those of `gossipOptionsSchema`. */
 export const gossip: StrategyDefinition<GossipOptions> = {
   name: 'gossip',
-  vectors: gossipVectors,
-  tasks: gossipTasks,
-  sends: [{ task: encodeTask.name, message: 'gossip-outbox' }],
+  vectors: (size, options) =>
+    memoryOf(options) === 'replicas' ? replicaVectors(size, options) : gossipVectors(size, options),
+  tasks: [...gossipTasks, ...replicaGossipTasks],
+  sends: [encodeTask, sendTask].map(({ name }) => ({ task: name, message: 'gossip-outbox' })),
   create: (options, modules, resumed) => new Gossip(options, modules, resumed),
 }

@@ -30,7 +30,7 @@ import type { GossipOptions } from './options.ts'
 import { type Fragment, fragmentPlan } from './plan.ts'
 
 /** Elements worked on at a time; 256 KiB per vector, and a multiple of every code's block. */
-const SLICE = 65_536
+export const SLICE = 65_536
 
 /** Others' fragments that are mixed at once, at most. */
 export const GROUP = 15
@@ -84,15 +84,20 @@ function encode(context: ComputeContext, { fragment, codec, seed }: FragmentArgu
   const { kernels } = context
   const own = context.float32('theta').subarray(fragment.start, fragment.end)
   for (let at = 0; at < own.length; at += SLICE) {
-    try {
-      codecs[codec].encode(kernels, own.subarray(at, at + SLICE), message, own.length, at, seed)
-    } catch (error) {
-      if (error instanceof KernelError && error.code === 'not-finite') {
-        const text = 'the parameters are not finite any more: training diverged'
-        throw new StarlingError('diverged', text, {}, { cause: error })
-      }
-      throw error
+    diverging(() => codecs[codec].encode(kernels, own.subarray(at, at + SLICE), message, own.length, at, seed))
+  }
+}
+
+/** Does `work`; values that no code can hold are this peer's own fault. Throws StarlingError 'diverged'. */
+export function diverging<T>(work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    if (error instanceof KernelError && error.code === 'not-finite') {
+      const text = 'the parameters are not finite any more: training diverged'
+      throw new StarlingError('diverged', text, {}, { cause: error })
     }
+    throw error
   }
 }
 
@@ -155,7 +160,8 @@ export interface MixedGroup {
   corrected: Correction[]
 }
 
-const ruleOf = (rule: GossipOptions['rule'], faulty: number): MixingRule =>
+/** The rule by its name. */
+export const ruleOf = (rule: GossipOptions['rule'], faulty: number): MixingRule =>
   rule === 'nearest' ? nearest(faulty) : rule === 'clipped' ? clipped({ faulty }) : mean
 
 /**

@@ -5,7 +5,7 @@ import * as worlds from './world.ts'
 export { eventsOf, finish, LIMIT } from './world.ts'
 
 export interface WorldOptions
-  extends Omit<worlds.WorldOptions<GossipOptions, worlds.Process>, 'definition' | 'strategy' | 'extend' | 'meddle'> {
+  extends Omit<worlds.WorldOptions<GossipOptions, worlds.Process>, 'definition' | 'strategy' | 'extend'> {
   /** Options of the strategy, unchecked. */
   strategy?: Record<string, unknown>
   /** What some peers do instead of telling the truth. */
@@ -15,12 +15,13 @@ export interface WorldOptions
 export type Process = worlds.Process
 export type World = worlds.World<Process>
 
-export function createWorld({ liars = {}, strategy = {}, ...options }: WorldOptions): World {
+export function createWorld({ liars = {}, strategy = {}, meddle, ...options }: WorldOptions): World {
   return worlds.createWorld<GossipOptions, Process>({
     ...options,
     definition: gossip,
     strategy: gossipOptionsSchema.parse(strategy),
-    meddle: (name, learner) => {
+    meddle: (name, honest) => {
+      const learner = meddle?.(name, honest) ?? honest
       const attack = liars[name]
       return attack === undefined
         ? learner
