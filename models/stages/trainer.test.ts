@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { openEngine } from '../engine/index.ts'
+import { primitivesOf } from '../ops/index.ts'
 import { createGenerator } from '../random.ts'
 import { tinyTrainer } from '../trainer/fixtures.ts'
 import { gradientsOf, partsOf, passMicrobatch, stageModels, tinyStages, tinyTraining } from './fixtures.ts'
@@ -301,5 +302,59 @@ for (const name of ['native', 'wasm', 'js'] as const) {
       trainer.dispose()
       assert.equal(engine.tf.memory().numTensors, held)
     }
+  })
+}
+
+for (const name of ['native', 'wasm'] as const) {
+  it(`stages on ${name} leave no tensor behind when an operation fails halfway`, async (t) => {
+    const engine = await openEngine({ prefer: name }).catch((error: unknown) => {
+      if (name !== 'native') throw error
+      return undefined
+    })
+    if (engine === undefined) return t.skip('the native engine is not installed')
+    const { trainer: unused, options } = tinyStages(engine, decoder, 2)
+    unused.dispose()
+    const math = primitivesOf(engine)
+    const { matMul } = math
+    /** Products until one fails. */
+    let left = Number.POSITIVE_INFINITY
+    math.matMul = (...operands) => {
+      if (left-- === 0) throw new Error('out of memory')
+      return matMul(...operands)
+    }
+    const trainer = new StageTrainer(options, math)
+    trainer.initial(0, 'ends')
+    trainer.initial(1, 0)
+    const calls = [
+      () => void trainer.embed(training(0, 0), 0),
+      () => trainer.forward(0, 2, 1),
+      () => void trainer.loss(training(0, 0), 0),
+      () => trainer.backward(1, 0),
+      () => trainer.backward(0, 0),
+    ]
+    for (const call of calls) call()
+    const idle = engine.tf.memory().numTensors
+    let failures = 0
+    for (let at = 0; ; at++) {
+      left = at
+      let done = 0
+      assert.throws(
+        () => {
+          for (const call of calls) {
+            call()
+            done++
+          }
+          throw new Error('done')
+        },
+        (error: Error) => error.message === (done === calls.length ? 'done' : 'out of memory'),
+      )
+      if (done === calls.length) break
+      failures++
+      // A pass that failed has closed its slot: what is left are the ones before it.
+      for (const slot of [0, 1]) trainer.drop(slot)
+      assert.equal(engine.tf.memory().numTensors, idle, `after the failure of product ${at}`)
+    }
+    assert.ok(failures > 20)
+    trainer.dispose()
   })
 }
