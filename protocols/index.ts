@@ -3,6 +3,7 @@
  * this folder opens a socket, sets a timer or touches a file; it lives on the {@link Transport} and the {@link Learner} it is given.
  */
 export * as attacks from './attacks/index.ts'
+export { Bell } from './bell.ts'
 export * from './codecs/index.ts'
 export * from './connections/index.ts'
 export * from './errors.ts'

@@ -1,7 +1,8 @@
 /** Processes of peers that run a strategy over the memory network, which can be killed at any moment and started again on the same disk. */
-import { type Kernels, SharedVectors, twins } from '../../kernels/index.ts'
+import { type Kernels, SharedVectors, twins, type VectorSpec } from '../../kernels/index.ts'
 import {
   type AskOptions,
+  type Clock,
   createBlobs,
   createSwarm,
   type Learner,
@@ -10,6 +11,8 @@ import {
   type RecordStore,
   type RunningSwarm,
   runId,
+  type StageCut,
+  type StageLearner,
   StarlingError,
   type Strategy,
   type StrategyDefinition,
@@ -32,7 +35,7 @@ const MANIFEST = manifestBytes({ name: 'simulated' })
 export const RUN = runId(MANIFEST)
 
 /** What becomes of one question. */
-export type Fate = 'delivered' | 'question-lost' | 'answer-lost'
+export type Fate = 'delivered' | 'question-lost' | 'answer-lost' | 'asked-twice'
 
 export interface WorldOptions<Options, P extends Process> {
   seed: number
@@ -48,6 +51,18 @@ export interface WorldOptions<Options, P extends Process> {
   /** What the tasks of a peer compute with. Default the plain TypeScript twins. */
   kernels?: (name: PeerName, vectors: SharedVectors) => Kernels
   network?: Omit<MemoryNetworkOptions, 'seed'>
+  /** Peers hold stages instead of having a quadratic learner: how the model is cut, their vectors, and what makes a peer from them. */
+  stages?: {
+    cut: StageCut
+    vectors: VectorSpec
+    make(
+      name: PeerName,
+      parts: { clock: Clock; vectors: SharedVectors; milliseconds: number },
+    ): {
+      learner: Learner
+      stages: StageLearner
+    }
+  }
   /** Replaces the learner of a peer, e.g. by one that lies or breaks. */
   meddle?: (name: PeerName, learner: Learner) => Learner
   /** Decides over each question to a peer. */
@@ -99,7 +114,7 @@ export function createWorld<Options, P extends Process>(options: WorldOptions<Op
   const { definition, strategy } = options
   const network = createMemoryNetwork({ latency: [2, 20], ...options.network, seed: options.seed })
   const { clock } = network
-  const size = options.size ?? 512
+  const size = options.stages?.vectors.theta?.length ?? options.size ?? 512
   const disks = new Map<PeerName, Disk>()
   const processes = new Map<PeerName, P>()
 
@@ -132,6 +147,9 @@ export function createWorld<Options, P extends Process>(options: WorldOptions<Op
         if (decided === 'question-lost') {
           return lost()
         }
+        if (decided === 'asked-twice') {
+          peer.ask(to, method, question, asked).catch(() => undefined)
+        }
         const answer = await peer.ask(to, method, question, asked)
         return decided === 'answer-lost' ? lost() : answer
       },
@@ -142,17 +160,23 @@ export function createWorld<Options, P extends Process>(options: WorldOptions<Op
     const vectors = SharedVectors.create({
       theta: { type: 'float32', length: size },
       gradient: { type: 'float32', length: size },
-      ...definition.vectors(size, strategy),
+      ...options.stages?.vectors,
+      ...definition.vectors(size, strategy, options.stages?.cut),
     })
-    vectors.float32('theta').set(commonStart(size))
-    const honest = createQuadraticLearner({
-      clock,
-      vectors,
-      seed: `${options.seed} ${name} ${store.starts}`,
-      milliseconds,
-      kernels: options.kernels?.(name, vectors) ?? twins,
-      ...options.learner,
-    })
+    const holder = options.stages?.make(name, { clock, vectors, milliseconds })
+    if (holder === undefined) {
+      vectors.float32('theta').set(commonStart(size))
+    }
+    const honest =
+      holder?.learner ??
+      createQuadraticLearner({
+        clock,
+        vectors,
+        seed: `${options.seed} ${name} ${store.starts}`,
+        milliseconds,
+        kernels: options.kernels?.(name, vectors) ?? twins,
+        ...options.learner,
+      })
     const learner = mortal(options.meddle?.(name, honest) ?? honest, life)
     const saved = store.checkpoint
     if (saved !== undefined) {
@@ -200,7 +224,7 @@ export function createWorld<Options, P extends Process>(options: WorldOptions<Op
         peer.kill()
       },
       checkpoint() {
-        const names = ['theta', ...process.strategy.state]
+        const names = ['theta', ...(holder?.stages.moments ?? []), ...process.strategy.state]
         const kept = new Map(names.map((vector) => [vector, vectors.bytes(vector).slice()]))
         // As in the daemon, what is kept has been text in between.
         const progress = JSON.parse(JSON.stringify(process.strategy.progress())) as Record<string, unknown>
@@ -220,6 +244,7 @@ export function createWorld<Options, P extends Process>(options: WorldOptions<Op
           options.onEvent?.(process, event)
         }
       },
+      ...(holder === undefined ? {} : { stages: mortal(holder.stages, life) }),
       ...extra,
     }
     Object.assign(process, { strategy: definition.create(strategy, modules, saved?.progress) })

@@ -63,23 +63,21 @@ export class Book {
     if (session !== this.session) {
       return session === this.#before ? 'stale' : 'newer'
     }
-    if (!keep || attempt === this.attempt) {
-      return 'current'
+    if (attempt > this.attempt) {
+      return 'newer'
     }
-    return attempt > this.attempt ? 'newer' : 'stale'
+    // A text that is being continued does not mind which attempt at a step it runs beside.
+    return keep && attempt < this.attempt ? 'stale' : 'current'
   }
 
   /** Turns to a newer attempt. What it leaves behind has been dropped by the caller. */
-  turnTo({ session, attempt, keep }: PassId): void {
+  turnTo({ session, attempt }: PassId): void {
     if (session !== this.session) {
       this.#before = this.session
       this.session = session
-      this.attempt = 0
       this.applied.clear()
     }
-    if (keep) {
-      this.attempt = attempt
-    }
+    this.attempt = attempt
   }
 
   visit(id: PassId, hop: number): Visit | undefined {

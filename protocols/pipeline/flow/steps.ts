@@ -236,7 +236,8 @@ export class Steps {
           })
         }
         const own = { origin: modules.swarm.self, session: this.#session, epoch: held.epoch }
-        const id = { ...own, keep: false, step: 0, attempt: 0, microbatch: this.#looks++ }
+        // Of the latest attempt, so that holders forget what one before it left in their memory.
+        const id = { ...own, keep: false, step: 0, attempt: this.#attempt, microbatch: this.#looks++ }
         return { id, path: found.path, source: sources[number]! }
       },
       signal,
