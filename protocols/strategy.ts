@@ -47,8 +47,8 @@ export interface Strategy {
   artifacts?(): Promise<Record<string, Uint8Array>>
   /** Where peers hold stages: the whole model that a data peer has put together at the end of `run`, part by part (the ends, stage 1, ...). */
   whole?(): WholeModel | undefined
-  /** Where peers hold stages: logits after the last of the tokens, from all stages, while `run` runs. Throws StarlingError 'not-a-data-peer' or 'not-ready'. */
-  logits?(tokens: readonly number[], signal: AbortSignal): Promise<Float32Array>
+  /** Where peers hold stages: logits after the last of the tokens, from all stages but those to `omit`, while `run` runs. Throws StarlingError 'not-a-data-peer' or 'not-ready'. */
+  logits?(tokens: readonly number[], signal: AbortSignal, omit?: readonly number[]): Promise<Float32Array>
 }
 
 /** A model that was held in parts. */

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { stabilityFault } from '../noloco/index.ts'
 import { normKinds, recoveryRules } from './recovery.ts'
+import { keepFault } from './skip/index.ts'
 
 /** How a microbatch finds its way through the stages; see protocols/pipeline/paths. */
 export const ROUTINGS = ['sequential', 'random', 'twins', 'skip'] as const
@@ -41,7 +42,7 @@ const outerSchema = z
   })
 
 const skipSchema = z.strictObject({
-  /** Stages that a microbatch goes through. Default: two thirds of them, rounded. */
+  /** Stages that a microbatch goes through. Default: two thirds of them, rounded, but at least two. */
   keep: z.number().int().min(1).max(MAX_STAGES).optional(),
   /** Every so many steps all microbatches go through all stages; 0 for never. */
   fullEvery: z.number().int().min(0).max(100_000).default(10),
@@ -102,8 +103,9 @@ export const pipelineOptionsSchema = z
     if (routing === 'twins' && microbatches % 2 !== 0) {
       refuse(['microbatches'], `must be even with routing: twins, not ${microbatches}`, microbatches)
     }
-    if (skip.keep !== undefined && skip.keep > count) {
-      refuse(['skip', 'keep'], `must be at most the number of stages, ${count}, not ${skip.keep}`, skip.keep)
+    const fault = routing === 'skip' ? keepFault(count, keptStages(options)) : undefined
+    if (fault !== undefined) {
+      refuse(['skip', 'keep'], fault, skip.keep)
     }
   })
 
@@ -116,7 +118,7 @@ export const stageCount = ({ stages }: Pick<PipelineOptions, 'stages'>): number 
 
 /** Stages that a microbatch goes through under `routing: skip`. */
 export const keptStages = (options: Pick<PipelineOptions, 'stages' | 'skip'>): number =>
-  options.skip.keep ?? Math.max(1, Math.round((2 * stageCount(options)) / 3))
+  options.skip.keep ?? Math.max(Math.min(2, stageCount(options)), Math.round((2 * stageCount(options)) / 3))
 
 /**
  * Microbatches that one data peer has under way at most, so that no stage is ever asked to keep more than {@link slotsOf}, whatever order the paths

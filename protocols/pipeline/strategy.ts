@@ -55,8 +55,9 @@ class Pipeline implements Strategy {
     this.#modules = { ...modules, stages }
     this.state = holdersState
     const { cut } = stages
-    this.#holders = modules.holders ?? createHolders({ modules: this.#modules, options, cut, resumed })
-    this.#flow = createFlow(this.#modules, options, this.#holders, (error) => this.#break(error))
+    const onBroken = (error: unknown): void => this.#break(error)
+    this.#holders = modules.holders ?? createHolders({ modules: this.#modules, options, cut, resumed, onBroken })
+    this.#flow = createFlow(this.#modules, options, this.#holders, onBroken)
     this.#steps = new Steps(this.#flow.parts, this.#flow.data, pathsOf(options, cut, modules), {
       onLost: (failure, step) => this.#lost(failure, step),
       onReady: (step, signal) => this.#evaluation.ready(step, signal),
@@ -179,7 +180,11 @@ class Pipeline implements Strategy {
     report({ kind: 'finished', step, round: step })
   }
 
-  #lost({ stage, peer, reason }: PathFailure, step: number): void {
+  #lost({ stage, peer, reason, code }: PathFailure, step: number): void {
+    if (code === 'moved' && this.#holders.ready(stage).length > 0) {
+      // Given to another, as it should be.
+      return
+    }
     this.#modules.report({ kind: 'stage-lost', stage, peer, step, reason })
     if (reason !== 'refused') {
       this.#evaluation.lost(stage)

@@ -59,21 +59,11 @@ export function linearStart(part: number, size: number): Float32Array {
   return Float32Array.from({ length: size }, (_, i) => (i % MATRIX < WIDTH * WIDTH ? 0.4 * normal(random) : 0))
 }
 
-/** What a trainer of the toy tells, so that tests can count. */
-export interface LinearTrace {
-  /** Before the optimizer step of a part: its gradient, and of which accumulator. */
-  onStep?(part: number, gradient: Float32Array, step: number): void
-  onForward?(part: number, slot: number | undefined): void
-  onBackward?(part: number, slot: number): void
-  onDrop?(part: number, slot: number): void
-}
-
 export interface LinearOptions {
   cut: StageCut
   vectors: SharedVectors
   /** What tells the data of one peer from those of another. */
   shard: string
-  trace?: LinearTrace
   /** Learning rate. Default 0.1; at 0 the gradient of every step is known beforehand. */
   rate?: number
 }
@@ -81,7 +71,6 @@ export interface LinearOptions {
 /** What a forward pass keeps. */
 interface Kept {
   place: StagePlace
-  part: number
   input: Float32Array
 }
 
@@ -133,7 +122,6 @@ export function createLinearTrainer({
   cut,
   vectors,
   shard,
-  trace = {},
   rate: learningRate = 0.1,
 }: LinearOptions): StageTrainerLike {
   const theta = vectors.float32('theta')
@@ -142,8 +130,8 @@ export function createLinearTrainer({
   const gradients = Array.from({ length: cut.accumulators }, (_, i) =>
     vectors.float32(i === 0 ? 'gradient' : `gradient-${i}`),
   )
-  /** Which stage is where. */
-  const held = new Map<number, number>()
+  /** Places that hold something. */
+  const held = new Set<number>()
   const slots = new Map<number, Kept>()
 
   const range = (place: StagePlace): [number, number] => {
@@ -154,12 +142,10 @@ export function createLinearTrainer({
     return [begin, begin + MATRIX]
   }
   const at = (vector: Float32Array, place: StagePlace): Float32Array => vector.subarray(...range(place))
-  const partOf = (place: StagePlace): number => {
-    const part = place === 'ends' ? 0 : held.get(place)
-    if (part === undefined) {
+  const mustHold = (place: number): void => {
+    if (!held.has(place)) {
       throw new StarlingError('place-empty', `place ${place} holds nothing`, { place })
     }
-    return part
   }
   const row = (vector: Float32Array, i: number): Float32Array => vector.subarray(i * WIDTH, (i + 1) * WIDTH)
   const keep = (slot: number | undefined, place: StagePlace, input: Float32Array): void => {
@@ -169,7 +155,7 @@ export function createLinearTrainer({
     if (slots.has(slot)) {
       throw new StarlingError('slot-taken', `slot ${slot} is taken`, { slot })
     }
-    slots.set(slot, { place, part: partOf(place), input })
+    slots.set(slot, { place, input })
   }
   const empty = (place: StagePlace): void => {
     for (const gradient of gradients) {
@@ -178,7 +164,6 @@ export function createLinearTrainer({
     for (const [slot, kept] of slots) {
       if (kept.place === place) {
         slots.delete(slot)
-        trace.onDrop?.(kept.part, slot)
       }
     }
   }
@@ -187,9 +172,9 @@ export function createLinearTrainer({
     cut,
     moments: ['velocity'],
     validationParts: () => VALIDATION_PARTS,
-    hold(place, stage, fresh) {
+    hold(place, _stage, fresh) {
       empty(place)
-      held.set(place, stage)
+      held.add(place)
       if (fresh) {
         at(velocity, place).fill(0)
       }
@@ -197,7 +182,7 @@ export function createLinearTrainer({
     initial(part, place) {
       empty(place)
       if (place !== 'ends') {
-        held.set(place, part)
+        held.add(place)
       }
       at(velocity, place).fill(0)
       at(theta, place).set(linearStart(part, cut.sizes[part]!))
@@ -209,11 +194,10 @@ export function createLinearTrainer({
         multiply(at(theta, 'ends').subarray(0, MATRIX), row(inputs, i), row(stream, i))
       }
       keep(slot, 'ends', inputs)
-      trace.onForward?.(0, slot)
       return rows
     },
     forward(place, rows, slot) {
-      const part = partOf(place)
+      mustHold(place)
       const input = stream.slice(0, rows * WIDTH)
       const change = new Float32Array(WIDTH)
       for (let i = 0; i < rows; i++) {
@@ -223,7 +207,6 @@ export function createLinearTrainer({
         })
       }
       keep(slot, place, input)
-      trace.onForward?.(part, slot)
     },
     loss(source, accumulator) {
       const { targets } = linearRows(shard, source, cut.rows)
@@ -251,7 +234,7 @@ export function createLinearTrainer({
         throw new StarlingError('slot-unknown', `slot ${slot} holds nothing`, { slot })
       }
       slots.delete(slot)
-      const { place, part, input } = kept
+      const { place, input } = kept
       const gradient = at(gradients[accumulator]!, place)
       const back = new Float32Array(WIDTH)
       for (let i = 0; i < input.length / WIDTH; i++) {
@@ -267,24 +250,18 @@ export function createLinearTrainer({
           all[k] = value + back[k]! * (1 - bent[k]! ** 2)
         })
       }
-      trace.onBackward?.(part, slot)
     },
     drop(slot) {
-      const kept = slots.get(slot)
-      if (kept !== undefined) {
-        slots.delete(slot)
-        trace.onDrop?.(kept.part, slot)
-      }
+      slots.delete(slot)
     },
     clear(place, accumulator) {
       at(gradients[accumulator]!, place).fill(0)
     },
-    step(place, accumulator, { step, rate }) {
+    step(place, accumulator, { rate }) {
       const gradient = at(gradients[accumulator]!, place)
       if (!gradient.every(Number.isFinite)) {
         throw new StarlingError('not-finite', 'the gradient is not finite', { place })
       }
-      trace.onStep?.(partOf(place), gradient.slice(), step)
       const [values, speed] = [at(theta, place), at(velocity, place)]
       for (let i = 0; i < values.length; i++) {
         speed[i] = MOMENTUM * speed[i]! + gradient[i]!
@@ -294,9 +271,10 @@ export function createLinearTrainer({
       gradient.fill(0)
       return { gradientNorm, learningRate: learningRate * rate }
     },
-    logits(i) {
+    logits() {
+      // A text is one row here, however many tokens it has.
       const out = new Float32Array(WIDTH)
-      multiply(at(theta, 'ends').subarray(MATRIX), row(stream, i), out)
+      multiply(at(theta, 'ends').subarray(MATRIX), row(stream, 0), out)
       return out
     },
   }

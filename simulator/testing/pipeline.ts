@@ -1,6 +1,6 @@
 /** A swarm whose peers hold stages of the toy model of simulator/learners/linear-stages.ts; who holds what is fixed, or dealt as in the daemon. */
 import assert from 'node:assert/strict'
-import { SharedVectors, twins } from '../../kernels/index.ts'
+import { SharedVectors, twins, type VectorSpec } from '../../kernels/index.ts'
 import {
   Bell,
   type Held,
@@ -18,11 +18,30 @@ import {
   slotsOf,
   stageCount,
 } from '../../protocols/index.ts'
-import { createLinearTrainer, type LinearTrace, linearCut, linearVectors } from '../learners/linear-stages.ts'
-import { stagePeer } from '../learners/stage-peer.ts'
+import { createLinearTrainer, linearCut, linearVectors } from '../learners/linear-stages.ts'
+import { type StageTrainerLike, stagePeer } from '../learners/stage-peer.ts'
 import * as worlds from './world.ts'
 
 export { eventsOf, type Fate, finish, LIMIT } from './world.ts'
+
+/** What a pipeline of these tests trains. */
+export interface PipelineModel {
+  readonly cut: StageCut
+  /** Vectors for a cut with so many places and accumulators. */
+  vectors(cut: StageCut): VectorSpec
+  /** What computes at the peer with that name, whose data is its shard. */
+  trainer(name: PeerName, cut: StageCut, vectors: SharedVectors): StageTrainerLike
+}
+
+/** The toy. */
+export function linearModel(options: PipelineOptions, { rate = 0, rows = 3 } = {}): PipelineModel {
+  const { places, microbatches, dataPeers } = options
+  return {
+    cut: linearCut({ stages: stageCount(options), places, microbatches, accumulators: dataPeers, rows }),
+    vectors: linearVectors,
+    trainer: (shard, cut, vectors) => createLinearTrainer({ cut, vectors, shard, rate }),
+  }
+}
 
 /** Who holds which parts: 0 the ends, 1 and up the stages. */
 export type Board = Record<PeerName, readonly number[]>
@@ -35,14 +54,11 @@ export interface WorldOptions {
   board?: Board
   steps?: number
   evaluateEvery?: number
-  /** Learning rate of the toy. Default 0: the gradient of every step is known beforehand. */
-  rate?: number
-  /** Rows of a microbatch. */
-  rows?: number
+  /** What is trained. Default the toy, at a learning rate of 0: the gradient of every step is known beforehand. */
+  model?: PipelineModel
   /** Duration of each call to the stages, ms. Default 5. */
   milliseconds?: (name: PeerName) => number
   fate?: (from: PeerName, to: PeerName, method: string) => worlds.Fate
-  trace?: (process: PeerName) => LinearTrace
   network?: worlds.WorldOptions<PipelineOptions, Process>['network']
 }
 
@@ -62,6 +78,7 @@ export interface Taken {
 
 export interface World extends worlds.World<Process> {
   readonly cut: StageCut
+  readonly model: PipelineModel
   readonly options: PipelineOptions
   /** Every optimizer step that any peer took, in order. */
   readonly taken: Taken[]
@@ -73,13 +90,8 @@ export interface World extends worlds.World<Process> {
 
 export function createWorld(options: WorldOptions): World {
   const strategy = pipelineOptionsSchema.parse(options.strategy)
-  const cut = linearCut({
-    stages: stageCount(strategy),
-    places: strategy.places,
-    microbatches: strategy.microbatches,
-    accumulators: strategy.dataPeers,
-    ...(options.rows === undefined ? {} : { rows: options.rows }),
-  })
+  const model = options.model ?? linearModel(strategy)
+  const { cut } = model
   const taken: Taken[] = []
   const most = new Map<string, number>()
   const open = new Map<string, Set<number>>()
@@ -97,37 +109,21 @@ export function createWorld(options: WorldOptions): World {
     ...(options.network === undefined ? {} : { network: options.network }),
     stages: {
       cut,
-      vectors: linearVectors(cut),
+      vectors: model.vectors(cut),
       make(name, { clock, vectors }) {
-        const more = options.trace?.(name) ?? {}
-        const life = world.disk(name).starts
         for (let part = 0; part <= cut.stages; part++) {
           open.set(`${name} ${part}`, new Set())
         }
-        const close = (part: number, slot: number): void => void open.get(`${name} ${part}`)!.delete(slot)
-        const trace: LinearTrace = {
-          onStep(part, gradient, step) {
-            taken.push({ peer: name, life, part, step, gradient })
-            more.onStep?.(part, gradient, step)
-          },
-          onForward(part, slot) {
+        const life = world.disk(name).starts
+        const trainer = traced(model.trainer(name, cut, vectors), vectors, {
+          onStep: (part, gradient, step) => void taken.push({ peer: name, life, part, step, gradient }),
+          onOpen(part, slot) {
             const key = `${name} ${part}`
-            if (slot !== undefined) {
-              open.get(key)!.add(slot)
-              most.set(key, Math.max(most.get(key) ?? 0, open.get(key)!.size))
-            }
-            more.onForward?.(part, slot)
+            open.get(key)!.add(slot)
+            most.set(key, Math.max(most.get(key) ?? 0, open.get(key)!.size))
           },
-          onBackward(part, slot) {
-            close(part, slot)
-            more.onBackward?.(part, slot)
-          },
-          onDrop(part, slot) {
-            close(part, slot)
-            more.onDrop?.(part, slot)
-          },
-        }
-        const trainer = createLinearTrainer({ cut, vectors, shard: name, trace, rate: options.rate ?? 0 })
+          onClose: (part, slot) => void open.get(`${name} ${part}`)!.delete(slot),
+        })
         const milliseconds = (): number => options.milliseconds?.(name) ?? 5
         const peer = stagePeer(trainer, { clock, vectors, kernels: twins, milliseconds })
         learners.set(name, peer.stages)
@@ -148,7 +144,7 @@ export function createWorld(options: WorldOptions): World {
       }
     },
   })
-  return { ...world, cut, options: strategy, taken, most, open }
+  return { ...world, cut, model, options: strategy, taken, most, open }
 }
 
 /** Who holds what, written on a board that everybody sees. A process that begins takes the common start of its parts. */
@@ -278,22 +274,100 @@ class FixedHolders implements Holders {
   }
 }
 
+/** What {@link traced} tells. */
+interface Trace {
+  /** Before the optimizer step of a part: its gradient. */
+  onStep(part: number, gradient: Float32Array, step: number): void
+  /** A forward pass of a part keeps something, until its backward pass, or until it is dropped. */
+  onOpen(part: number, slot: number): void
+  onClose(part: number, slot: number): void
+}
+
+/** The same trainer, watched. */
+function traced(
+  trainer: StageTrainerLike,
+  vectors: SharedVectors,
+  { onStep, onOpen, onClose }: Trace,
+): StageTrainerLike {
+  const { cut } = trainer
+  /** Which part is where, and which has kept something under a slot. */
+  const parts = new Map<StagePlace, number>([['ends', 0]])
+  const slots = new Map<number, StagePlace>()
+  const close = (slot: number): void => {
+    const place = slots.get(slot)
+    if (place !== undefined) {
+      slots.delete(slot)
+      onClose(parts.get(place)!, slot)
+    }
+  }
+  const open = (place: StagePlace, slot: number | undefined): void => {
+    if (slot !== undefined) {
+      slots.set(slot, place)
+      onOpen(parts.get(place)!, slot)
+    }
+  }
+  const hold = (place: StagePlace, part: number): void => {
+    for (const [slot, other] of [...slots]) {
+      if (other === place) {
+        close(slot)
+      }
+    }
+    parts.set(place, part)
+  }
+  return {
+    cut,
+    moments: trainer.moments,
+    validationParts: () => trainer.validationParts(),
+    hold(place, stage, fresh) {
+      trainer.hold(place, stage, fresh)
+      hold(place, stage)
+    },
+    initial(part, place) {
+      trainer.initial(part, place)
+      hold(place, part)
+    },
+    embed(source, slot) {
+      const rows = trainer.embed(source, slot)
+      open('ends', slot)
+      return rows
+    },
+    forward(place, rows, slot) {
+      trainer.forward(place, rows, slot)
+      open(place, slot)
+    },
+    loss: (source, accumulator) => trainer.loss(source, accumulator),
+    backward(slot, accumulator) {
+      trainer.backward(slot, accumulator)
+      close(slot)
+    },
+    drop(slot) {
+      trainer.drop(slot)
+      close(slot)
+    },
+    clear: (place, accumulator) => trainer.clear(place, accumulator),
+    step(place, accumulator, schedule) {
+      const name = accumulator === 0 ? 'gradient' : `gradient-${accumulator}`
+      const part = parts.get(place)!
+      const begin = place === 'ends' ? 0 : cut.sizes[0]! + place * Math.max(...cut.sizes.slice(1))
+      const gradient = vectors.float32(name).slice(begin, begin + cut.sizes[part]!)
+      const taken = trainer.step(place, accumulator, schedule)
+      onStep(part, gradient, schedule.step)
+      return taken
+    },
+    logits: (row) => trainer.logits(row),
+  }
+}
+
 /** The network in one piece: gradients of every part at the common start, of the step's batch of a data peer's shard, with the microbatches in those orders of stages. */
 export function exactGradients(
-  cut: StageCut,
+  model: PipelineModel,
   shard: string,
   step: number,
   orders: readonly (readonly number[])[],
 ): { gradients: Float32Array[]; loss: number } {
-  const whole = { ...cut, places: cut.stages, accumulators: 1 }
-  const vectors = SharedVectors.create(linearVectors(whole))
-  const gradients: Float32Array[] = []
-  const trace = {
-    onStep(part: number, gradient: Float32Array): void {
-      gradients[part] = gradient
-    },
-  }
-  const trainer = createLinearTrainer({ cut: whole, vectors, shard, trace, rate: 0 })
+  const cut = { ...model.cut, places: model.cut.stages, accumulators: 1 }
+  const vectors = SharedVectors.create(model.vectors(cut))
+  const trainer = model.trainer(shard, cut, vectors)
   trainer.initial(0, 'ends')
   for (let stage = 1; stage <= cut.stages; stage++) {
     trainer.initial(stage, stage - 1)
@@ -314,10 +388,12 @@ export function exactGradients(
     }
     trainer.backward(0, 0)
   }
-  trainer.step('ends', 0, { step: 1, applied: 1, rate: 1 })
-  for (let stage = 1; stage <= cut.stages; stage++) {
-    trainer.step(stage - 1, 0, { step: 1, applied: 1, rate: 1 })
-  }
+  const gradient = vectors.float32('gradient')
+  const longest = Math.max(...cut.sizes.slice(1))
+  const gradients = cut.sizes.map((size, part) => {
+    const begin = part === 0 ? 0 : cut.sizes[0]! + (part - 1) * longest
+    return gradient.slice(begin, begin + size)
+  })
   return { gradients, loss: loss / samples }
 }
 
@@ -365,11 +441,11 @@ function checkMemory({ options, most, open, processes }: World, what: string): v
  * and that memory was kept to. For a world whose parameters never change.
  */
 export function checkCommitted(world: World, board: Board, orders: readonly (readonly number[])[], what: string): void {
-  const { cut, taken } = world
+  const { cut, model, taken } = world
   checkMemory(world, what)
   const dataPeers = Object.keys(board).filter((peer) => board[peer]!.includes(0))
   for (const step of new Set(taken.map((each) => each.step))) {
-    const exact = dataPeers.map((peer) => exactGradients(cut, peer, step, orders).gradients)
+    const exact = dataPeers.map((peer) => exactGradients(model, peer, step, orders).gradients)
     for (let part = 0; part <= cut.stages; part++) {
       const sum = new Float32Array(cut.sizes[part]!)
       for (const each of taken.filter((one) => one.step === step && one.part === part)) {
@@ -395,13 +471,13 @@ export function checkTaken(
   lost: number,
   what: string,
 ): void {
-  const { cut, taken } = world
+  const { cut, model, taken } = world
   checkMemory(world, what)
   const dataPeers = Object.keys(board).filter((peer) => board[peer]!.includes(0))
   const seen = new Set<string>()
   const once = new Set<string>()
   for (const { peer, life, part, step, gradient } of taken) {
-    const off = dataPeers.map((peer) => distance(gradient, exactGradients(cut, peer, step, orders).gradients[part]!))
+    const off = dataPeers.map((peer) => distance(gradient, exactGradients(model, peer, step, orders).gradients[part]!))
     const least = Math.min(...off)
     assert.ok(least < 1e-5, `${what}: part ${part} of step ${step} is off by ${least}`)
     const name = `${part} ${step} ${dataPeers[off.indexOf(least)]}`
