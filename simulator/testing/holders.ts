@@ -30,7 +30,7 @@ export const ENDS = 48
 export const STAGE = 32
 
 /** Time of a step at a data peer beside the questions, ms. */
-const STEP = 40
+const STEP = 200
 
 export interface HoldersWorldOptions {
   seed: number
@@ -244,7 +244,7 @@ async function stepOnce({ holders, stages }: HolderProcess, part: number, step: 
   holders.update(part, { step, norm: gradientNorm })
 }
 
-/** What a data peer does: one step after the other, of every stage and then of the ends. */
+/** What a data peer does: one step after the other, of all stages and then of the ends. */
 async function drive(process: HolderProcess, stages: number, signal: AbortSignal): Promise<void> {
   const { swarm, holders } = process
   while (!signal.aborted && !process.life.dead) {
@@ -254,12 +254,9 @@ async function drive(process: HolderProcess, stages: number, signal: AbortSignal
       continue
     }
     const step = ends.step + 1
-    let whole = true
-    for (let stage = 1; stage <= stages && whole; stage++) {
-      const peer = holders.ready(stage)[0]
-      whole = peer !== undefined && (await askStep(process, peer, stage, step))
-    }
-    if (whole) {
+    const peers = Array.from({ length: stages }, (_, index) => holders.ready(index + 1)[0])
+    const asked = peers.map((peer, index) => peer !== undefined && askStep(process, peer, index + 1, step))
+    if ((await Promise.all(asked)).every((done) => done)) {
       await stepOnce(process, 0, step)
     } else {
       await holders.bell.wait(swarm.clock, 200, signal)

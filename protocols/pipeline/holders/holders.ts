@@ -120,8 +120,10 @@ export class StageHolders implements Holders {
     this.#connections()
     this.#statements.start()
     this.#watching = this.#roles.watch(this.#stopped.signal)
-    // Whoever stops the holders hears of a fault.
-    this.#watching.catch(() => this.#end())
+    this.#watching.catch((error: unknown) => {
+      this.#end()
+      this.#config.onBroken?.(error)
+    })
   }
 
   async stop(): Promise<void> {
@@ -142,9 +144,13 @@ export class StageHolders implements Holders {
   ready(part: number): readonly PeerName[] {
     const { swarm } = this.#modules
     const now = swarm.clock.now()
-    return this.#view
+    const holders = this.#view
       .holders(part, now)
       .filter(({ peer }) => peer === swarm.self || !this.#suspicions.has(part, peer, now))
+    if (holders.length < 2) {
+      return holders.map(({ peer }) => peer)
+    }
+    return holders
       .map(({ peer }) => ({
         peer,
         strikes: this.#suspicions.strikes(part, peer, now),

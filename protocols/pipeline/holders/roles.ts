@@ -177,9 +177,10 @@ export class Roles {
     const { clock } = config.modules.swarm
     const { signal } = claimed.stop
     const started = clock.now()
+    const context = this.#takeContext(claimed)
     while (!signal.aborted) {
       try {
-        const taken = await takePart(this.#takeContext(claimed), claimed, signal)
+        const taken = await takePart(context, claimed, signal)
         if (!signal.aborted) {
           this.#settle(claimed, taken, clock.now() - started)
         }
@@ -225,6 +226,7 @@ export class Roles {
       },
       kept: mine?.place === place ? mine : undefined,
       keeps,
+      refused: new Set(),
       onRejected: (peer, reason) => modules.report({ kind: 'rejected', peer, what: 'stage', reason }),
     }
   }

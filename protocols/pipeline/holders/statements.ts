@@ -44,6 +44,8 @@ export class Statements {
   readonly #stopped = new AbortController()
   #unsubscribe: (() => void) | undefined
   #loop: Promise<void> = Promise.resolve()
+  /** What bytes that were accepted say, until they are handled. */
+  readonly #accepted = new WeakMap<Uint8Array, Statement>()
   #sequence = 0
   #due = 0
   readonly #bell = new Bell()
@@ -168,12 +170,16 @@ export class Statements {
     if (new Set(parts).size !== parts.length || parts.some((part) => part > stages)) {
       return { verdict: 'reject', reason: 'bad-statement' }
     }
-    return view.isNew(from, statement) ? { verdict: 'accept' } : { verdict: 'ignore', reason: 'stale-statement' }
+    if (!view.isNew(from, statement)) {
+      return { verdict: 'ignore', reason: 'stale-statement' }
+    }
+    this.#accepted.set(data, statement)
+    return { verdict: 'accept' }
   }
 
   #handle({ from, data }: GossipMessage): void {
     const { swarm, view, onHeard } = this.#options
-    const statement = statementMessage.decode(data)
+    const statement = this.#accepted.get(data) ?? statementMessage.decode(data)
     if (view.statement(from)?.incarnation !== statement.incarnation) {
       this.#welcome()
     }

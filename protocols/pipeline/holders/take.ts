@@ -37,6 +37,8 @@ export interface TakeContext {
   kept: Kept | undefined
   /** Ends the keeping of a copy of the ends; resolves to the step of the one that lies in their place. */
   keeps(): Promise<number | undefined>
+  /** Parts of peers that were not what they should be, as 'part peer'; for as long as this part is being taken. */
+  refused: Set<string>
   onRejected(peer: PeerName, reason: string): void
 }
 
@@ -83,7 +85,7 @@ async function takeEnds(context: TakeContext, signal: AbortSignal): Promise<Take
     ...view.keepers(now).filter(({ step }) => step > (keeps ?? -1)),
   ]
   for (const peer of new Set(givers.map((giver) => giver.peer))) {
-    if (peer === swarm.self) {
+    if (peer === swarm.self || context.refused.has(`0 ${peer}`)) {
       continue
     }
     try {
@@ -126,11 +128,9 @@ async function fromReplica(
   start: number,
   signal: AbortSignal,
 ): Promise<Taken | undefined> {
-  const { modules, view } = context
+  const { modules } = context
   const { swarm } = modules
-  const now = swarm.clock.now()
-  const holders = view.holders(part, now).sort((a, b) => b.hold.step - a.hold.step)
-  const givers = new Set(holders.map(({ peer }) => peer))
+  const givers = new Set(holdersOf(context, part).map(({ peer }) => peer))
   givers.delete(swarm.self)
   const range = rangeOf(modules.stages.cut, part, place)
   for (const peer of givers) {
@@ -162,7 +162,8 @@ async function rebuild(
   const { cut } = stages
   const range = rangeOf(cut, part, place)
   for (let asked = 1; ; asked++) {
-    const plan = planFor(context, part)
+    const alive = aliveStages(context, part)
+    const plan = planFor(context, part, alive, (stage) => holdersOf(context, stage)[0]?.hold.norm)
     const sources: { stage: number; peer: PeerName; course: Course }[] = []
     for (const [index, { stage }] of plan.sources.entries()) {
       // The first neighbour lands where the stage is to lie, the second in its gradient: no memory beside them is needed.
@@ -175,38 +176,56 @@ async function rebuild(
       await swarm.clock.sleep(ASK_AGAIN, signal)
       continue
     }
+    // What came says by which norms it is weighed: those that were told by gossip may be a second old.
+    const norms = new Map(sources.map(({ stage, course }) => [stage, course.norm]))
+    const { how, rate, degraded, sources: weighed } = planFor(context, part, alive, (stage) => norms.get(stage))
     const second = plan.sources[1]
     if (second !== undefined) {
-      await modules.learner.compute(averageTask, { ...range, weight: second.weight }, signal)
+      const weight = weighed.find(({ stage }) => stage === second.stage)?.weight ?? 0
+      await modules.learner.compute(averageTask, { ...range, weight }, signal)
       await stages.clear(place, 0)
     }
     const others = sources.filter(({ peer }) => peer !== swarm.self)
     return {
       step: steps.length === 0 ? newest : Math.max(...steps),
       applied: 0,
-      rate: plan.rate,
-      how: plan.how,
+      rate,
+      how,
       from: sources.map(({ peer }) => peer),
-      degraded: plan.degraded || apart,
+      degraded: degraded || apart,
       bytes: 4 * (range.end - range.begin) * others.length,
     }
   }
 }
 
-function planFor({ options, modules, view }: TakeContext, part: number): RecoveryPlan {
-  const { cut } = modules.stages
-  const now = modules.swarm.clock.now()
-  const best = (stage: number) => view.holders(stage, now).sort((a, b) => b.hold.step - a.hold.step)[0]
-  const alive = Array.from({ length: cut.stages }, (_, index) => index + 1).filter(
-    (stage) => stage !== part && best(stage) !== undefined,
+/** Holders of a stage that have not given anything bad, the newest first. */
+function holdersOf({ modules, view, refused }: TakeContext, stage: number): ReturnType<StageView['holders']> {
+  return view
+    .holders(stage, modules.swarm.clock.now())
+    .filter(({ peer }) => !refused.has(`${stage} ${peer}`))
+    .sort((a, b) => b.hold.step - a.hold.step)
+}
+
+function aliveStages(context: TakeContext, part: number): number[] {
+  const { stages } = context.modules.stages.cut
+  return Array.from({ length: stages }, (_, index) => index + 1).filter(
+    (stage) => stage !== part && holdersOf(context, stage).length > 0,
   )
+}
+
+function planFor(
+  { options, modules }: TakeContext,
+  lost: number,
+  alive: readonly number[],
+  norm: (stage: number) => number | undefined,
+): RecoveryPlan {
   return planRecovery({
-    stages: cut.stages,
-    lost: part,
+    stages: modules.stages.cut.stages,
+    lost,
     alive,
     rule: options.recovery,
     twins: options.routing === 'twins',
-    norm: (stage) => best(stage)?.hold.norm,
+    norm,
     norms: options.norms,
     rateAfterRecovery: options.rateAfterRecovery,
   })
@@ -218,16 +237,16 @@ async function fromHolder(
   { stage, vector, range, start }: { stage: number; vector: string; range: Range; start: number },
   signal: AbortSignal,
 ): Promise<{ peer: PeerName; course: Course }> {
-  const { modules, view } = context
+  const { modules } = context
   const { swarm, learner } = modules
   const mine = context.own(stage)
   const from = context.rangeOf(stage)
   if (mine !== undefined && from !== undefined) {
     await learner.compute(copyWithinTask, { from, vector, to: range }, signal)
+    checkScale(await inspect(modules, vector, range, signal), start, stage)
     return { peer: swarm.self, course: { ...mine } }
   }
-  const holders = view.holders(stage, swarm.clock.now()).sort((a, b) => b.hold.step - a.hold.step)
-  for (const { peer } of holders) {
+  for (const { peer } of holdersOf(context, stage)) {
     try {
       return { peer, course: await fetchChecked(context, { peer, part: stage, vector, range, start }, signal) }
     } catch (error) {
@@ -239,7 +258,7 @@ async function fromHolder(
 
 /** Fetches a copy of a part into a range of a vector, and looks at it before anything is done with it. */
 async function fetchChecked(
-  { modules, onRejected }: TakeContext,
+  { modules, refused, onRejected }: TakeContext,
   { peer, part, vector, range, start }: { peer: PeerName; part: number; vector: string; range: Range; start: number },
   signal: AbortSignal,
 ): Promise<Course> {
@@ -251,6 +270,7 @@ async function fetchChecked(
     return course
   } catch (error) {
     if (error instanceof StarlingError && (error.code === 'bad-tensor' || error.code === 'bad-message')) {
+      refused.add(`${part} ${peer}`)
       swarm.penalize(peer, error.code)
       onRejected(peer, error.message)
     }

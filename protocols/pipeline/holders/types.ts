@@ -14,6 +14,8 @@ export interface HoldersConfig {
   cut: StageCut
   /** What an earlier process of this peer left in its checkpoint, see {@link import('../types.ts').Holders.progress}. */
   resumed?: Record<string, unknown> | undefined
+  /** A fault of ours ended the holders; {@link import('../types.ts').Holders.stop} rejects with it too. */
+  onBroken?: ((error: unknown) => void) | undefined
 }
 
 /** Where parameters and their optimizer stand. */

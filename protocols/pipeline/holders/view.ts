@@ -196,14 +196,18 @@ export class StageView {
 
   /** Who says that it holds a part ready, lives, and is not in doubt or believed lost; in no order. */
   holders(part: number, now: number): { peer: PeerName; hold: Hold; since: number }[] {
-    const lost = this.#believedLost(now)
-    return this.peers(now).flatMap((peer) => {
-      const { statement, since, doubted } = this.#entries.get(peer)!
-      const hold = statement.holds.find((each) => each.part === part && each.state === 'ready')
-      return hold === undefined || doubted || lost.get(peer)?.includes(part) === true
-        ? []
-        : [{ peer, hold, since: since.get(part)?.at ?? now }]
-    })
+    const found: { peer: PeerName; hold: Hold; since: number }[] = []
+    let lost: Map<PeerName, number[]> | undefined
+    for (const [peer, entry] of this.#entries) {
+      const hold = entry.statement.holds.find((each) => each.part === part && each.state === 'ready')
+      if (hold !== undefined && !entry.doubted && this.#lives(peer, entry, now)) {
+        lost ??= this.#believedLost(now)
+        if (lost.get(peer)?.includes(part) !== true) {
+          found.push({ peer, hold, since: entry.since.get(part)?.at ?? now })
+        }
+      }
+    }
+    return found
   }
 
   /** Whether data peers could not use that holder lately. */
@@ -226,15 +230,19 @@ export class StageView {
 
   /** Parts by holder that more than half of the data peers say they cannot use: one of them alone may lie, or be cut off itself. */
   #believedLost(now: number): Map<PeerName, number[]> {
+    const lost = new Map<PeerName, number[]>()
+    if ([...this.#entries.values()].every(({ statement }) => statement.lost.length === 0)) {
+      return lost
+    }
     const votes = new Map<string, { part: number; peer: PeerName; votes: number }>()
     let voters = 0
     for (const [peer, entry] of this.#entries) {
-      const { holds, lost } = entry.statement
+      const { holds, lost: said } = entry.statement
       if (!this.#lives(peer, entry, now) || !holds.some(({ part, state }) => part === 0 && state === 'ready')) {
         continue
       }
       voters++
-      for (const { part, peer: whom } of uniquePairs(lost)) {
+      for (const { part, peer: whom } of uniquePairs(said)) {
         if (part > this.#options.stages) {
           continue
         }
@@ -244,7 +252,6 @@ export class StageView {
         votes.set(key, vote)
       }
     }
-    const lost = new Map<PeerName, number[]>()
     for (const { part, peer, votes: count } of votes.values()) {
       if (part > 0 && 2 * count > voters && this.#entries.has(peer)) {
         lost.set(peer, [...(lost.get(peer) ?? []), part])
