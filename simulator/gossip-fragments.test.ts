@@ -280,6 +280,31 @@ describe('liars among peers that gossip', () => {
     }
   })
 
+  test('two liars in league of six ruin the plain mean and the rule that expects a fifth, and the default withstands them', async () => {
+    const two = async (attack: string, strategy: Record<string, unknown>): Promise<number> => {
+      const world = createWorld({
+        seed: 11,
+        size: 256,
+        steps: 160,
+        evaluateEvery: 160,
+        strategy: { ...strategy, interval: 2 },
+        liars: { 'peer-4': attack, 'peer-5': attack },
+        learner: falling,
+      })
+      const processes = await startAll(world, 6)
+      await finish(world)
+      return worst(processes.slice(0, 4))
+    }
+    const peace = await two('free-rider', {})
+    const losses = {
+      plain: await two('noise:0.5', { rule: 'mean', guards: false }),
+      fifth: await two('noise:0.5', { faulty: 0.2 }),
+      usual: await two('noise:0.5', {}),
+    }
+    assert.ok(losses.usual < 2 * peace + 0.01, `${losses.usual}, with two that are lazy ${peace}`)
+    assert.ok(losses.plain > 2 * losses.usual && losses.fifth > 2 * losses.usual, JSON.stringify(losses))
+  })
+
   test('a liar does not become trusted because honest peers are done and only few are left', async () => {
     const world = createWorld({
       seed: 14,

@@ -100,8 +100,9 @@ export class GroupExchange implements Exchange {
         }
         const messages = entries.map(({ peer, slot }) => ({ peer, slot, weight: this.#weights.contribute(peer, turn) }))
         // Of all in the run: a liar must not become trusted because the honest ones finish before it.
-        const faulty = faultyOf(1 + Math.min(GROUP, swarm.members().length))
-        const args = { ...this.#fragment(turn), messages, rule: options.rule, faulty, matrices }
+        const faulty = faultyOf(1 + Math.min(GROUP, swarm.members().length), options.faulty)
+        const { rule, guards } = options
+        const args = { ...this.#fragment(turn), messages, rule, faulty, guards, matrices: guards ? matrices : [] }
         const mixed = await learner.compute(mixTask, args)
         tally.mixed(mixed)
         for (const { peer, refused, relative } of mixed.messages) {

@@ -6,6 +6,10 @@ import { type Sending, sendingFault } from '../feedback/index.ts'
 /** How a group of fragments is mixed; see protocols/mixing. */
 export const RULES = ['nearest', 'clipped', 'mean'] as const
 
+/** Share of the peers that is taken for hostile by default, and at most: half of them cannot be told from the other half. */
+const FAULTY_SHARE = 1 / 3
+const MAX_FAULTY = 0.49
+
 /** Most fragments a model is cut into; larger ones are then announced and pulled instead of gossiped. */
 export const MAX_FRAGMENTS = 4_096
 
@@ -48,8 +52,15 @@ export const gossipOptionsSchema = z
     neighbours: z.number().int().min(2).max(16).multipleOf(2).optional(),
     /** Share of the pull towards the replicas that is taken at once. Only with replicas; by default what suits the code. */
     gamma: z.number().positive().optional(),
-    /** nearest: leaves out the farthest fifth. clipped: leaves nobody out, but nobody pulls harder than the others. mean: trusts everybody. */
+    /** nearest: leaves out the farthest. clipped: leaves nobody out, but nobody pulls harder than the others. mean: trusts everybody. */
     rule: z.enum(RULES).default('nearest'),
+    /** Share of the peers, this one included, that nearest and clipped take for hostile; see faultyOf in turns.ts. */
+    faulty: z.number().min(0).max(MAX_FAULTY).default(FAULTY_SHARE),
+    /**
+     * Whether models of another scale or far away are refused whatever the rule says, and vanished variance is put back. Unsafe without: one broken peer is
+     * then in every model of the swarm. For experiments that need the plain mean to compare with.
+     */
+    guards: z.boolean().default(true),
     /** Turns a peer may be behind at its start, or after its machine slept, before it fetches a replica instead of going on with its own. */
     catchUpTurns: z.number().int().min(1).max(1_000_000).default(20),
   })

@@ -13,7 +13,7 @@ const SIZE = 150_000
 
 interface Bench {
   context: ComputeContext
-  args: Omit<MixArguments, 'messages' | 'rule' | 'faulty'>
+  args: Omit<MixArguments, 'messages' | 'rule' | 'faulty' | 'guards'>
   fragment: Fragment
   options: GossipOptions
 }
@@ -73,7 +73,13 @@ test('in float32 a group is mixed as protocols/mixing mixes whole vectors', () =
     { rule: nearest(1), guards: DEFAULT_GUARDS },
     { pull: vectors.float32('pull'), difference: vectors.float32('difference') },
   )
-  const mixed = mixTask.run(context, { ...table.args, messages: held(0, 1, 2), rule: 'nearest', faulty: 1 })
+  const mixed = mixTask.run(context, {
+    ...table.args,
+    messages: held(0, 1, 2),
+    rule: 'nearest',
+    faulty: 1,
+    guards: true,
+  })
   assert.deepEqual(
     mixed.messages.map(({ coefficient }) => coefficient),
     expected.messages.map(({ coefficient }) => coefficient),
@@ -95,7 +101,13 @@ test('equal models stay equal to the bit, whatever the code', () => {
     const before = theta.slice()
     send(table, 0, theta)
     send(table, 1, theta)
-    const mixed = mixTask.run(table.context, { ...table.args, messages: held(0, 1), rule: 'mean', faulty: 0 })
+    const mixed = mixTask.run(table.context, {
+      ...table.args,
+      messages: held(0, 1),
+      rule: 'mean',
+      faulty: 0,
+      guards: true,
+    })
     assert.equal(mixed.disagreement, 0)
     assert.deepEqual(theta, before, codec)
   }
@@ -120,12 +132,21 @@ test('a malformed, a huge and a far message are refused, each for its reason, an
     2,
     theta.map((value) => -value),
   )
-  const mixed = mixTask.run(context, { ...args, messages: held(0, 1, 2), rule: 'mean', faulty: 0 })
+  const mixed = mixTask.run(context, { ...args, messages: held(0, 1, 2), rule: 'mean', faulty: 0, guards: true })
   assert.deepEqual(
     mixed.messages.map(({ refused }) => refused),
     ['bad-tensor', 'norm', 'distance'],
   )
   assert.deepEqual(theta, before)
+
+  // The plain mean of an experiment takes everything but what is no number.
+  const plain = mixTask.run(context, { ...args, messages: held(0, 1, 2), rule: 'mean', faulty: 0, guards: false })
+  assert.deepEqual(
+    plain.messages.map(({ refused }) => refused),
+    ['bad-tensor', undefined, undefined],
+  )
+  const mean = (1 + 100 - 1) / 3
+  assert.ok(theta.every((value, i) => Math.abs(value - mean * before[i]!) < 1))
 })
 
 test('the average of two strangers gets its variance back, tensor by tensor', () => {
@@ -140,7 +161,7 @@ test('the average of two strangers gets its variance back, tensor by tensor', ()
     theta.map(() => normal(random)),
   )
   const matrices = [{ name: 'weight', offset: 0, length: SIZE }]
-  const mixed = mixTask.run(context, { ...args, matrices, messages: held(0), rule: 'mean', faulty: 0 })
+  const mixed = mixTask.run(context, { ...args, matrices, messages: held(0), rule: 'mean', faulty: 0, guards: true })
   assert.ok(
     mixed.corrected.length > 0 && mixed.corrected.every(({ tensor, ratio }) => tensor === 'weight' && ratio < 0.6),
   )
@@ -156,7 +177,7 @@ test('who comes seldom pulls harder, and at most four times as hard as the middl
     send(table, slot, new Float32Array(1_000).fill(1.1))
   }
   const messages = [1, 2, 50].map((weight, slot) => ({ peer: `p${slot}`, slot, weight }))
-  const mixed = mixTask.run(context, { ...args, messages, rule: 'mean', faulty: 0 })
+  const mixed = mixTask.run(context, { ...args, messages, rule: 'mean', faulty: 0, guards: true })
   const [a, b, c] = mixed.messages.map(({ coefficient }) => coefficient)
   assert.ok(Math.abs(b! - 2 * a!) < 1e-9 && Math.abs(c! - 4 * a!) < 1e-9, `${a} ${b} ${c}`)
 })

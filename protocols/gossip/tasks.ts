@@ -136,7 +136,9 @@ export interface MixArguments extends FragmentArguments {
   rule: GossipOptions['rule']
   /** How many of the messages to take for hostile. */
   faulty: number
-  /** Weight matrices of the model, for the variance guard. */
+  /** Whether more is refused than what is no number. */
+  guards: boolean
+  /** Weight matrices of the model, for the variance guard; none: no guard. */
   matrices: readonly TensorPart[]
 }
 
@@ -220,7 +222,7 @@ export const mixTask: ComputeTask<MixArguments, MixedGroup> = {
       if (malformed[i] || !Number.isFinite(norm + distance)) {
         return { peer, norm: Number.NaN, distance: Number.NaN, refused: 'not-finite' }
       }
-      const refused = guardFault(ownNorm, norm, distance, DEFAULT_GUARDS)
+      const refused = guardFault(ownNorm, norm, distance, args.guards ? DEFAULT_GUARDS : NO_GUARDS)
       return { peer, norm, distance, ...(refused === undefined ? {} : { refused }) }
     })
     const [ownWeight, ...weights] = capped([1, ...messages.map(({ weight }) => weight)])

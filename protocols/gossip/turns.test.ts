@@ -9,8 +9,11 @@ const members = (...rounds: number[]): Member[] =>
   rounds.map((round, i) => ({ peer: `p${i}`, seenAt: 0, status: { phase: 'training', round } }) as Member)
 const nothing = new Map<string, number>()
 
-test('a fifth of the peers counts as hostile, and one from four on', () => {
-  assert.deepEqual([1, 2, 3, 4, 5, 9, 10, 14, 15, 16].map(faultyOf), [0, 0, 0, 1, 1, 1, 2, 2, 3, 3])
+test('a share of the peers counts as hostile, and one from four on', () => {
+  const of = (share: number): number[] => [1, 3, 4, 5, 6, 8, 9, 12, 15, 16].map((peers) => faultyOf(peers, share))
+  assert.deepEqual(of(1 / 3), [0, 0, 1, 1, 2, 2, 3, 4, 5, 5])
+  assert.deepEqual(of(0.2), [0, 0, 1, 1, 1, 1, 1, 2, 3, 3])
+  assert.deepEqual(of(0), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 })
 
 test('a peer goes one turn ahead of the middle one, jumps to it from behind, and sits out when it is further', () => {

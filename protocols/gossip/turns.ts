@@ -10,12 +10,10 @@ const LEAD = 1
 /** A peer that is this far ahead of everybody has a wrong clock (a liar's replica, a swarm that began anew) and puts it back. */
 const ASTRAY = 16
 
-/** Share of a group that is taken for hostile. */
-const FAULTY_SHARE = 0.2
-
-/** How many of `peers`, this one included, are taken for hostile: a fifth, and at least one where three honest ones can outvote it. */
-export function faultyOf(peers: number): number {
-  return peers < 4 ? 0 : Math.max(1, Math.floor(FAULTY_SHARE * peers))
+/** How many of `peers`, this one included, are taken for hostile: a share of them, and, unless that is 0, at least one where three honest ones can outvote it. */
+export function faultyOf(peers: number, share: number): number {
+  // A third of six is two, however a third is rounded.
+  return peers < 4 || share === 0 ? 0 : Math.max(1, Math.floor(share * peers + 1e-9))
 }
 
 /**

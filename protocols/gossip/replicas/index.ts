@@ -81,8 +81,9 @@ export class ReplicaExchange implements Exchange {
     const replicas = (await this.#follower.ready(fragment.index)).filter(({ peer }) => training.has(peer))
     if (replicas.length > 0) {
       // Of all neighbours: a liar must not become trusted because the honest ones finish before it, or their replicas are being fetched.
-      const faulty = faultyOf(1 + neighbours.length)
-      const args = { fragment, replicas, rule: options.rule, faulty, gamma: this.#gamma }
+      const faulty = faultyOf(1 + neighbours.length, options.faulty)
+      const { rule, guards } = options
+      const args = { fragment, replicas, rule, faulty, guards, gamma: this.#gamma }
       const mixed = await learner.compute(stepTask, args)
       tally.mixed(mixed)
       for (const { peer, refused, relative } of mixed.messages) {

@@ -6,7 +6,7 @@ import type { VectorSpec } from '../../../kernels/index.ts'
 import { type CodecName, codecs } from '../../codecs/index.ts'
 import { StarlingError } from '../../errors.ts'
 import { createFeedback, followReplica, stepTowardsReplicas } from '../../feedback/index.ts'
-import { coefficientsOf, DEFAULT_GUARDS, measure } from '../../mixing/index.ts'
+import { coefficientsOf, DEFAULT_GUARDS, measure, NO_GUARDS } from '../../mixing/index.ts'
 import type { ComputeContext, ComputeTask, PeerName } from '../../ports.ts'
 import { type GossipOptions, replicaConstants } from '../options.ts'
 import { type Fragment, fragmentPlan } from '../plan.ts'
@@ -171,6 +171,8 @@ export interface StepArguments {
   rule: GossipOptions['rule']
   /** How many of the replicas to take for hostile. */
   faulty: number
+  /** Whether more is refused than what is no number. */
+  guards: boolean
   gamma: number
 }
 
@@ -180,13 +182,13 @@ export interface StepArguments {
  */
 export const stepTask: ComputeTask<StepArguments, MixedGroup> = {
   name: 'gossip-step',
-  run(context, { fragment, replicas, rule, faulty, gamma }) {
+  run(context, { fragment, replicas, rule, faulty, guards, gamma }) {
     const { kernels } = context
     const of = (name: string): Float32Array => context.float32(name).subarray(fragment.start, fragment.end)
     const [theta, own] = [of('theta'), of('gossip-public')]
     const messages = replicas.map(({ peer, slot }) => ({ peer, values: of(replicaVector(slot)) }))
     const ownNorm = Math.sqrt(kernels.sumSquares(own))
-    const measured = measure(kernels, own, messages, DEFAULT_GUARDS)
+    const measured = measure(kernels, own, messages, guards ? DEFAULT_GUARDS : NO_GUARDS)
     const coefficients = coefficientsOf(
       measured,
       messages.map(() => 1),
