@@ -125,7 +125,7 @@ function lying(learner: LocalLearner, attack: string, run: Run, swarm: Swarm): L
       ? attacks.decoderSymmetries(layout.tensors, model.keyValueHeads ?? model.heads)
       : []
   const crowd = (): { peers: number; faulty: number } => ({ peers: swarm.members().length + 1, faulty: 1 })
-  return attacks.hostileLearner(learner, { attack, seed: swarm.self, symmetries, sends, crowd })
+  return attacks.hostileLearner(learner, { attack, seed: swarm.run, symmetries, sends, crowd })
 }
 
 function createVectors(spec: Parameters<typeof SharedVectors.create>[0]): SharedVectors {
