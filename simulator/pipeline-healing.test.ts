@@ -300,6 +300,96 @@ describe('a data peer that dies', () => {
   })
 })
 
+describe('what a peer kept', () => {
+  test('a swarm that was stopped goes on from its checkpoints', async () => {
+    const world = await running(SEVEN, { seed: 33 })
+    const held = new Map(world.alive().map((process) => [process.name, process.holders.holds()]))
+    for (const process of world.alive()) {
+      process.checkpoint()
+      process.kill()
+    }
+    for (const name of SEVEN) {
+      await world.start(name)
+    }
+    await world.network.clock.runUntil(() => world.whole(), STUCK)
+    for (const process of world.alive()) {
+      const [before] = held.get(process.name)!
+      const now = process.holders.held(before!.stage)!
+      assert.equal(taken(process, before!.stage).how, 'own')
+      assert.ok(now.step >= before!.step && now.applied - before!.applied === now.step - before!.step)
+    }
+  })
+})
+
+describe('recovery: checkpoint', () => {
+  const strategy = { recovery: 'checkpoint', checkpointEvery: 4 }
+
+  test('everybody goes back to the newest checkpoint, parameters and moments to the bit', async () => {
+    for (const lost of [[3], [0], [6]]) {
+      const world = await running(SEVEN, { seed: 34, strategy })
+      // The state of every part right after each step.
+      const states = new Map<string, Uint8Array>()
+      const stateOf = (process: HolderProcess, part: number): Uint8Array => {
+        const { place } = process.holders.held(part)!
+        const begin = place === 'ends' ? 0 : ENDS + place * STAGE
+        const of = (name: string): Uint8Array =>
+          bytes(process.float32(name).subarray(begin, begin + process.theta(part).length))
+        return Buffer.concat([of('theta'), of('m')])
+      }
+      const remember = (): void => {
+        for (const process of world.alive()) {
+          for (const { stage, step, epoch } of process.holders.holds()) {
+            const key = `${stage} ${step} ${epoch}`
+            if (!states.has(key)) {
+              states.set(key, stateOf(process, stage))
+            }
+          }
+        }
+      }
+      const { clock } = world.network
+      await clock.runUntil(() => {
+        remember()
+        return stepOf(world) === 14
+      }, STUCK)
+      await killHolders(world, lost)
+      await clock.runUntil(() => {
+        remember()
+        return world.alive().every(({ holders }) => holders.holds().every(({ epoch }) => epoch === 1)) && world.whole()
+      }, STUCK)
+      for (let part = 0; part <= 6; part++) {
+        const back = states.get(`${part} 12 1`)
+        assert.ok(back !== undefined, `part ${part} was back at step 12`)
+        assert.equal(Buffer.compare(back, states.get(`${part} 12 0`)!), 0, `part ${part}`)
+      }
+      await trainedTo(world, 20)
+      assert.equal(holderOf(world, 3).holders.held(3)!.rate, 1)
+    }
+  })
+
+  test('one loss after the other, and two stages far apart at once', async () => {
+    const world = await running([...SEVEN, 'h', 'i'], { seed: 35, strategy })
+    let epoch = 0
+    for (const lost of [[2], [5, 1], [0]]) {
+      await trainedTo(world, stepOf(world) + 9)
+      const before = stepOf(world)
+      await killHolders(world, lost)
+      await world.network.clock.runUntil(() => {
+        const held = world.alive().flatMap(({ holders }) => holders.holds())
+        return world.whole() && held.every((each) => each.epoch === held[0]!.epoch && each.epoch > epoch)
+      }, STUCK)
+      epoch = world.alive().flatMap(({ holders }) => holders.holds())[0]!.epoch
+      assert.ok(stepOf(world) <= before && stepOf(world) >= before - 9, `from ${before} to ${stepOf(world)}`)
+    }
+  })
+
+  test('one that says that the run was set back moves nobody', async () => {
+    const world = await running(SEVEN, { seed: 36, strategy })
+    await trainedTo(world, 10)
+    await shout(world, { back: { epoch: 7, step: 0 } })
+    assert.ok(world.alive().every(({ holders }) => holders.holds().every(({ epoch }) => epoch === 0)))
+  })
+})
+
 describe('moves', () => {
   test('a spare takes over one of two stages with its optimizer, to the bit', async () => {
     const world = await running(SEVEN.slice(0, 6), { seed: 17 })
@@ -470,7 +560,17 @@ describe('liars', () => {
 /** A peer that only talks: as a data peer, every second or `times` at once, for ten seconds. */
 async function shout(
   world: HoldersWorld,
-  { lost = [], times = 1, holds = [0] }: { lost?: { part: number; peer: string }[]; times?: number; holds?: number[] },
+  {
+    lost = [],
+    times = 1,
+    holds = [0],
+    back = { epoch: 0, step: 0 },
+  }: {
+    lost?: { part: number; peer: string }[]
+    times?: number
+    holds?: number[]
+    back?: { epoch: number; step: number }
+  },
 ): Promise<void> {
   const { clock } = world.network
   const liar = world.network.join('liar')
@@ -485,7 +585,8 @@ async function shout(
         places: 16,
         slots: 4,
         lost,
-        epoch: 0,
+        back,
+        copies: [],
         finished: false,
         kept: [],
       })

@@ -24,6 +24,8 @@ export interface PeerRoles {
   holds: readonly { part: number; state: HoldState; step: number }[]
   /** Time of a row, ms; undefined where it is not known. */
   msPerRow?: number | undefined
+  /** Parts that it has from an earlier process, and their steps. */
+  kept?: readonly { part: number; step: number }[]
   /** Parts that it must not take now: it has them, and those who need them cannot use it. */
   barred?: readonly number[]
 }
@@ -70,12 +72,13 @@ interface Load {
   /** Roles that it has or is about to have: stages and ends. */
   roles: number
   pace: number
+  kept: ReadonlyMap<number, number>
   barred: ReadonlySet<number>
 }
 
 /**
  * The whole assignment. Roles are wanted in this order: data peers, each stage once, then replicas. A role without a holder goes to the peer with the
- * fewest roles; among those to the faster one, in powers of two; then by hash of (run, role, peer). What is held stays where it is, but that the peer with the most roles gives a
+ * fewest roles, but first to one that kept the part from an earlier process; among those to the faster one, in powers of two; then by hash of (run, role, peer). What is held stays where it is, but that the peer with the most roles gives a
  * stage to one that has at least two roles less, while no role is vacant or under way. Replicas go to peers without any role only.
  */
 export function assign(wanted: Wanted, peers: readonly PeerRoles[]): Assignment {
@@ -134,7 +137,7 @@ function baseRoles({ stages, dataPeers }: Wanted): number[] {
   return [...Array.from({ length: dataPeers }, () => 0), ...Array.from({ length: stages }, (_, index) => index + 1)]
 }
 
-function loadOf({ peer, places, holds, msPerRow, barred }: PeerRoles): Load {
+function loadOf({ peer, places, holds, msPerRow, kept = [], barred }: PeerRoles): Load {
   return {
     peer,
     places,
@@ -142,6 +145,7 @@ function loadOf({ peer, places, holds, msPerRow, barred }: PeerRoles): Load {
     roles: holds.filter(({ state }) => state !== 'leaving').length,
     // In powers of two: what is measured changes all the time, and an order that changes with it would not be the same everywhere.
     pace: msPerRow === undefined || msPerRow <= 0 ? 0 : Math.round(Math.log2(msPerRow)),
+    kept: new Map(kept.map(({ part, step }) => [part, step])),
     barred: new Set(barred),
   }
 }
@@ -166,10 +170,19 @@ function hasRoom({ parts, places, barred }: Load, part: number): boolean {
   return part === 0 || stages < places
 }
 
+/** Step of the part that a peer kept; -1 where it kept none. */
+const keptStep = ({ kept }: Load, part: number): number => kept.get(part) ?? -1
+
 function inLine(run: string, part: number, loads: readonly Load[]): Load[] {
   return loads
     .map((load) => ({ load, key: sha256Hex(JSON.stringify(['pipeline-role', run, part, load.peer])) }))
-    .sort((a, b) => a.load.roles - b.load.roles || a.load.pace - b.load.pace || (a.key < b.key ? -1 : 1))
+    .sort(
+      (a, b) =>
+        keptStep(b.load, part) - keptStep(a.load, part) ||
+        a.load.roles - b.load.roles ||
+        a.load.pace - b.load.pace ||
+        (a.key < b.key ? -1 : 1),
+    )
     .map(({ load }) => load)
 }
 

@@ -85,6 +85,10 @@ export class Ends {
 
   /** As a data peer: gives a copy of the ends as they are now, unless one is being given; then that of the latest step comes next. */
   give(signal: AbortSignal): void {
+    // Otherwise they come back with everything else.
+    if (this.#context.config.options.recovery === 'checkpoint') {
+      return
+    }
     this.#giving ??= this.#give(signal)
       .catch((error: unknown) => {
         // This peer is stopped, or no data peer any more.

@@ -10,6 +10,7 @@ import type { PeerName } from '../../ports.ts'
 import { slotsOf } from '../options.ts'
 import type { Held, Holders, LossReason } from '../types.ts'
 import type { Wanted } from './assignment.ts'
+import { Checkpoints } from './checkpoints.ts'
 import { Copies, fetchCopy, read, type Source } from './copies.ts'
 import { Doubts } from './doubts.ts'
 import { Ends } from './ends.ts'
@@ -39,6 +40,7 @@ export class StageHolders implements Holders {
   readonly #gate: StartGate
   readonly #ends: Ends
   readonly #moves: Moves
+  readonly #checkpoints: Checkpoints
   readonly #leaving: Leaving
   readonly #roles: Roles
   readonly #kept: Map<number, Kept>
@@ -50,8 +52,6 @@ export class StageHolders implements Holders {
   #watching: Promise<void> = Promise.resolve()
   #memberNames: ReadonlySet<PeerName> = new Set()
   #msPerRow: number | undefined
-  /** Times that the run was set back. */
-  #epoch = 0
   #finishing = false
   #ended = false
 
@@ -72,8 +72,9 @@ export class StageHolders implements Holders {
       ...shared,
       copies: this.#copies,
       ready: (part) => this.ready(part),
-      epoch: () => this.#epoch,
+      epoch: () => this.#checkpoints.back.epoch,
     })
+    this.#checkpoints = new Checkpoints({ ...shared, ready: (part) => this.ready(part) })
     this.#moves = new Moves({ ...shared, planned: (move) => this.#roles.planned(move) })
     this.#leaving = new Leaving(shared)
     this.#roles = new Roles({
@@ -83,6 +84,7 @@ export class StageHolders implements Holders {
       bell: this.bell,
       kept: this.#kept,
       moves: this.#moves,
+      checkpoints: this.#checkpoints,
       leaving: this.#leaving,
       keeps: () => this.#ends.take(),
       taken: (part) => this.#taken(part),
@@ -114,6 +116,7 @@ export class StageHolders implements Holders {
     this.#stops.push(this.#ends.start(this.#stopped.signal))
     this.#stops.push(this.#moves.start(this.#stopped.signal))
     this.#stops.push(this.#leaving.start())
+    this.#stops.push(this.#checkpoints.start(this.#stopped.signal))
     this.#stops.push(swarm.onConnections(() => this.#connections()))
     this.#stops.push(swarm.onMembers(() => this.#members()))
     this.#gate.open()
@@ -132,6 +135,7 @@ export class StageHolders implements Holders {
       await this.#watching
     } finally {
       await this.#ends.settled()
+      await this.#checkpoints.settled()
       await this.#statements?.stop()
       for (const stop of this.#stops.splice(0).reverse()) {
         stop()
@@ -166,7 +170,9 @@ export class StageHolders implements Holders {
 
   held(part: number): Held | undefined {
     const own = this.#own.ready(part)
-    return own === undefined ? undefined : { stage: part, place: own.place, ...own.course, epoch: this.#epoch }
+    return own === undefined
+      ? undefined
+      : { stage: part, place: own.place, ...own.course, epoch: this.#checkpoints.back.epoch }
   }
 
   holds(): readonly Held[] {
@@ -182,6 +188,7 @@ export class StageHolders implements Holders {
     course.step = step
     course.applied++
     course.norm = norm
+    this.#checkpoints.stepped(part, this.#stopped.signal)
     if (part === 0) {
       this.#ends.give(this.#stopped.signal)
     } else {
@@ -273,7 +280,8 @@ export class StageHolders implements Holders {
       ...(this.#msPerRow === undefined ? {} : { msPerRow: this.#msPerRow }),
       lost: this.#own.ready(0) === undefined ? [] : this.#suspicions.told(now),
       ...(this.#ends.keeps === undefined ? {} : { keeps: this.#ends.keeps }),
-      epoch: this.#epoch,
+      back: this.#checkpoints.back,
+      copies: this.#checkpoints.said(),
       finished: this.#finishing,
       kept: [...this.#kept.values()].map(({ part, step }) => ({ part, step })),
     }

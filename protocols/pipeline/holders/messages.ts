@@ -23,6 +23,10 @@ export const METHODS = {
   leave: 'pipeline-leave',
   /** Data peer to keeper: fetch these ends and keep them. */
   keep: 'pipeline-keep',
+  /** Fetch this checkpoint of my part and keep it (`recovery: checkpoint`). */
+  checkpoint: 'pipeline-checkpoint',
+  /** Give me the checkpoint of a part that you keep. */
+  fetchCheckpoint: 'pipeline-fetch-checkpoint',
 } as const
 
 /** Whole time for a question that is answered at once, ms. */
@@ -30,6 +34,9 @@ export const QUICK_TIMEOUT = 1_000
 
 /** Most parts of holders that one data peer says it cannot use; the latest ones. */
 export const MAX_LOST = 16
+
+/** Most copies of checkpoints: two of each own part, and of the parts before those. */
+export const MAX_COPIES = 4 * (MAX_PLACES + 1)
 
 /** Longest interval that is believed, ms. */
 export const MAX_INTERVAL = 60_000
@@ -100,9 +107,9 @@ export interface Statement {
   lost: { part: number; peer: string }[]
   /** Step of the ends of which it keeps a copy. */
   keeps?: number
-  /** Times that the run was set back to a checkpoint, and the step of the checkpoint that it has in full. */
-  epoch: number
-  checkpoint?: number
+  /** With `recovery: checkpoint`: how often the run was set back, to which step the last time, and of which parts and steps it has copies. */
+  back: { epoch: number; step: number }
+  copies: { part: number; step: number }[]
   /** As a data peer: the run's steps are done, and it has put the whole model together. */
   finished: boolean
   /** Parts that it has from an earlier process, not in use. */
@@ -123,8 +130,8 @@ export const statementMessage = defineMessage<Statement>(
     msPerRow: z.number().min(0).max(1e9).optional(),
     lost: z.array(z.strictObject({ part, peer })).max(MAX_LOST),
     keeps: count.optional(),
-    epoch: count,
-    checkpoint: count.optional(),
+    back: z.strictObject({ epoch: count, step: count }),
+    copies: z.array(z.strictObject({ part, step: count })).max(MAX_COPIES),
     finished: z.boolean(),
     kept: z.array(z.strictObject({ part, step: count })).max(MAX_PLACES + 1),
   }) as unknown as z.ZodType<Statement>,
@@ -143,10 +150,7 @@ export const aliveAnswer = defineMessage(
   { maxBytes: 64 },
 )
 
-/** `checkpoint`: the copy of that step that is kept for a set-back, instead of the part as it is. */
-export const copyQuestion = defineMessage('pipeline-copy', z.strictObject({ part, checkpoint: count.optional() }), {
-  maxBytes: 64,
-})
+export const copyQuestion = defineMessage('pipeline-copy', z.strictObject({ part }), { maxBytes: 32 })
 
 /** What goes with parameters wherever they go. */
 const course = { step: count, rate: z.number().min(0).max(1e6), norm: norm.optional() }
@@ -155,6 +159,18 @@ export const copyAnswer = defineMessage(
   'pipeline-copy-answer',
   z.strictObject({ ...course, applied: count, ...blobReferenceSchema.shape }),
   { maxBytes: 256 },
+)
+
+export const checkpointQuestion = defineMessage(
+  'pipeline-checkpoint',
+  z.strictObject({ part, ...course, applied: count, ...blobReferenceSchema.shape }),
+  { maxBytes: 256 },
+)
+
+export const fetchCheckpointQuestion = defineMessage(
+  'pipeline-fetch-checkpoint',
+  z.strictObject({ part, step: count }),
+  { maxBytes: 64 },
 )
 
 /** Names one copy or one move. */

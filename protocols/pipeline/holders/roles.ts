@@ -2,6 +2,7 @@
 import type { Bell } from '../../bell.ts'
 import { StarlingError } from '../../errors.ts'
 import { type Assignment, assign, type Move, type Wanted } from './assignment.ts'
+import type { Checkpoints } from './checkpoints.ts'
 import type { Leaving } from './leaving.ts'
 import type { Moves } from './moves.ts'
 import { type OwnPart, type OwnParts, rangeOf } from './own.ts'
@@ -15,6 +16,9 @@ const MOVE_SETTLE = 2_000
 
 /** Who is second in line for a part waits so long for the first, ms, and so on. */
 const RANK_DELAY = 500
+
+/** The same before the first step: those who begin at once do not see each other at once, and nothing is lost by waiting. */
+const START_RANK_DELAY = 2_000
 
 /** Longest pause between two looks at what is to be done, ms. */
 const LOOK = 250
@@ -32,6 +36,7 @@ export interface RolesContext {
   /** Parts of an earlier process that still lie where they lay. */
   kept: Map<number, Kept>
   moves: Moves
+  checkpoints: Checkpoints
   leaving: Leaving
   /** See {@link TakeContext.keeps}. */
   keeps(): Promise<number | undefined>
@@ -81,9 +86,10 @@ export class Roles {
   }
 
   #act(fail: (error: unknown) => void, signal: AbortSignal): void {
-    const { config, view, gate, wanted, ended, leaving } = this.#context
+    const { config, view, gate, wanted, ended, leaving, checkpoints } = this.#context
     const { swarm } = config.modules
     const now = swarm.clock.now()
+    checkpoints.look(signal)
     const roles = view.roles(now)
     if (ended() || !gate.passes(roles)) {
       return
@@ -96,11 +102,12 @@ export class Roles {
         this.#vacantSince.delete(part)
       }
     }
+    const delay = view.newestStep() === 0 ? START_RANK_DELAY : RANK_DELAY
     for (const { part, line } of takes) {
       const since = this.#vacantSince.get(part) ?? now
       this.#vacantSince.set(part, since)
       const rank = line.indexOf(swarm.self)
-      if (rank >= 0 && now - since >= rank * RANK_DELAY) {
+      if (rank >= 0 && now - since >= rank * delay) {
         this.#take(part, fail)
       }
     }
@@ -212,7 +219,7 @@ export class Roles {
   }
 
   #takeContext({ part, place }: OwnPart): TakeContext {
-    const { config, own, view, kept, keeps } = this.#context
+    const { config, own, view, kept, keeps, checkpoints } = this.#context
     const { modules, options, cut } = config
     const mine = kept.get(part)
     return {
@@ -226,6 +233,7 @@ export class Roles {
       },
       kept: mine?.place === place ? mine : undefined,
       keeps,
+      checkpoints,
       refused: new Set(),
       onRejected: (peer, reason) => modules.report({ kind: 'rejected', peer, what: 'stage', reason }),
     }

@@ -3,11 +3,12 @@ import { StarlingError } from '../../errors.ts'
 import type { PeerName } from '../../ports.ts'
 import type { PipelineOptions } from '../options.ts'
 import { planRecovery, type RecoveryPlan } from '../recovery.ts'
+import type { Checkpoints } from './checkpoints.ts'
 import { fetchCopy } from './copies.ts'
 import { type OwnPart, type Range, rangeOf } from './own.ts'
 import { adoptTask, averageTask, copyWithinTask, inspectTask, zeroTask } from './tasks.ts'
 import type { Course, HolderModules, Taken } from './types.ts'
-import type { StageView } from './view.ts'
+import { KEPT_SLACK, type StageView } from './view.ts'
 
 /** Parameters this many times larger or smaller (root mean square) than the run's common start of the same part are no stage of this model. */
 export const MAX_SCALE_RATIO = 30
@@ -35,6 +36,7 @@ export interface TakeContext {
   rangeOf(part: number): Range | undefined
   /** What lies in the place already, where it is still worth something. */
   kept: Kept | undefined
+  checkpoints: Checkpoints
   /** Ends the keeping of a copy of the ends; resolves to the step of the one that lies in their place. */
   keeps(): Promise<number | undefined>
   /** Parts of peers that were not what they should be, as 'part peer'; for as long as this part is being taken. */
@@ -44,10 +46,15 @@ export interface TakeContext {
 
 /** One try. Throws StarlingError when what it needed could not be had; then the next try sees who is there. */
 export async function takePart(context: TakeContext, own: OwnPart, signal: AbortSignal): Promise<Taken> {
-  const { view, modules, kept } = context
+  const { view, modules, kept, checkpoints } = context
   const { part, place } = own
-  if (kept !== undefined) {
+  if (kept !== undefined && kept.step + KEPT_SLACK >= view.newestStep()) {
     return takeKept(context, own, kept)
+  }
+  const back = checkpoints.used && view.newestStep() > 0 && holdersOf(context, part).length === 0
+  const setBack = back ? await checkpoints.take(own, signal) : undefined
+  if (setBack !== undefined) {
+    return setBack
   }
   if (part === 0) {
     return takeEnds(context, signal)
@@ -219,16 +226,19 @@ function planFor(
   alive: readonly number[],
   norm: (stage: number) => number | undefined,
 ): RecoveryPlan {
-  return planRecovery({
+  // Without a checkpoint that is complete, what can be had from the neighbours is better than the start.
+  const without = options.recovery === 'checkpoint' ? (modules.stages.cut.alike ? 'checkfree' : 'random') : undefined
+  const plan = planRecovery({
     stages: modules.stages.cut.stages,
     lost,
     alive,
-    rule: options.recovery,
+    rule: without ?? options.recovery,
     twins: options.routing === 'twins',
     norm,
     norms: options.norms,
     rateAfterRecovery: options.rateAfterRecovery,
   })
+  return without === undefined ? plan : { ...plan, degraded: true }
 }
 
 /** The parameters of a neighbour from any of its holders. Throws StarlingError 'no-holder' when none gives them. */

@@ -22,6 +22,9 @@ const SLOWEST = 1_000
 /** A part of a holder that data peers could not use is not relied on for so long, ms. */
 const LOST_MEMORY = 600_000
 
+/** A part from this peer's own checkpoint is taken up again where it is at most so many steps behind the run; otherwise others have more to give. */
+export const KEPT_SLACK = 100
+
 interface Entry {
   statement: Statement
   heardAt: number
@@ -180,6 +183,7 @@ export class StageView {
   /** What the assignment is made from. */
   roles(now: number): PeerRoles[] {
     const lost = this.#believedLost(now)
+    const newest = this.newestStep()
     return this.peers(now).map((peer) => {
       const { statement, since } = this.#entries.get(peer)!
       return {
@@ -189,6 +193,7 @@ export class StageView {
         holds: statement.holds.filter(
           ({ part, state }) => state !== 'taking' || this.#waitsFor(peer, part, since, now),
         ),
+        kept: statement.kept.filter(({ step }) => step + KEPT_SLACK >= newest),
         barred: lost.get(peer) ?? [],
       }
     })
@@ -301,12 +306,12 @@ function isNewer(statement: Statement, known: Statement): boolean {
 }
 
 /** What of a statement others act on at once. */
-function shape({ holds, lost, epoch, checkpoint, keeps, finished, kept, places }: Statement): string {
+function shape({ holds, lost, back, copies, keeps, finished, kept, places }: Statement): string {
   return JSON.stringify([
     holds.map(({ part, state }) => [part, state]),
     lost,
-    epoch,
-    checkpoint,
+    back,
+    copies,
     keeps !== undefined,
     finished,
     kept,
