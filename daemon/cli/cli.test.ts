@@ -100,6 +100,7 @@ describe('help', { concurrency: 4 }, () => {
     ['bench', 'engine'],
     ['bench', 'codec'],
     ['bench', 'stream'],
+    ['bench', 'pipeline'],
   ]) {
     it(`of ${command.join(' ')} has an example and --json`, async () => {
       const { code, out } = await starling(...command, '--help')

@@ -5,7 +5,7 @@ import { StarlingError } from '../../protocols/index.ts'
 import { createLog } from '../log/index.ts'
 import { type ChildMessage, type ParentMessage, STATE_INTERVAL } from '../swarm/messages.ts'
 import type { NodeEvent, NodeOptions, RunningNode } from '../types.ts'
-import { describeEvent, shortName } from '../view/index.ts'
+import { describeEvent, describeStages, shortName } from '../view/index.ts'
 import { codeOf, exitCodeOf, lineOf, MISTAKE } from './errors.ts'
 import { findWeights } from './from.ts'
 import type { NodeFlags } from './options.ts'
@@ -175,6 +175,7 @@ async function linger(node: RunningNode, progress: Progress): Promise<void> {
 }
 
 function drawNode(node: RunningNode, progress: Progress): void {
+  const { pipeline } = node.status()
   for (const peer of node.peers()) {
     const name = peer.self ? 'here' : shortName(peer.peer)
     const note = peer.self ? peer.phase : peer.silentFor > 10_000 ? 'silent' : peer.phase
@@ -184,6 +185,7 @@ function drawNode(node: RunningNode, progress: Progress): void {
       steps: node.status().steps,
       round: peer.round,
       ...(peer.set === undefined ? {} : { contributions: peer.set.contributions }),
+      ...(peer.self && pipeline !== undefined ? { part: describeStages(pipeline.stages) } : {}),
       loss: peer.loss,
       validationLoss: peer.validationLoss,
       note,

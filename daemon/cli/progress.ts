@@ -15,6 +15,8 @@ export interface ProgressRow {
   round: number
   /** Contributions in its set, where the run has such: shown instead of the round. */
   contributions?: number
+  /** The part of the model that it holds, where peers hold parts: shown instead of the round. */
+  part?: string
   loss: number | null
   validationLoss: number | null
   /** What it does or with whom it exchanged last. */
@@ -30,7 +32,10 @@ export interface Progress {
 }
 
 const figures = (row: ProgressRow): string =>
-  `step ${String(row.step).padStart(String(row.steps).length)}/${row.steps}  loss ${formatLoss(row.loss)}  validation ${formatLoss(row.validationLoss)}  ${row.contributions === undefined ? `round ${row.round}` : `${row.contributions.toLocaleString('en')} contributions`}`
+  `step ${String(row.step).padStart(String(row.steps).length)}/${row.steps}  loss ${formatLoss(row.loss)}  validation ${formatLoss(row.validationLoss)}  ${place(row)}`
+
+const place = ({ contributions, part, round }: ProgressRow): string =>
+  part ?? (contributions === undefined ? `round ${round}` : `${contributions.toLocaleString('en')} contributions`)
 
 /** Bars when `live`, else lines through `write`. */
 export function createProgress(live: boolean, write: (text: string) => void): Progress {

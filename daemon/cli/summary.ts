@@ -1,7 +1,7 @@
 /** What a local swarm came to, at its end. */
 import { relative } from 'node:path'
 import type { LocalSwarm } from '../swarm/index.ts'
-import { formatBytes, formatDuration, formatLoss } from '../view/index.ts'
+import { describeStages, formatBytes, formatDuration, formatLoss } from '../view/index.ts'
 import { table } from './output.ts'
 import { programName } from './program.ts'
 
@@ -35,6 +35,7 @@ export function summarize(swarm: LocalSwarm, context: Context): Summary {
     restarts: peer.restarts,
     ...(peer.status?.attack === undefined ? {} : { attack: peer.status.attack }),
     ...(peer.status?.set === undefined ? {} : { set: peer.status.set }),
+    ...(peer.status?.pipeline === undefined ? {} : { stages: peer.status.pipeline.stages }),
     ...(peer.final?.sha256 === undefined ? {} : { sha256: peer.final.sha256 }),
     failure: peer.failure?.message,
   }))
@@ -50,11 +51,16 @@ export function summarize(swarm: LocalSwarm, context: Context): Summary {
     ...sameBits(peers)?.json,
   }
   const sets = peers.some((peer) => peer.set !== undefined)
+  const staged = peers.some((peer) => peer.stages !== undefined)
   const rows = peers.map((peer) => [
     peer.name,
     peer.state,
     peer.step.toLocaleString('en'),
-    sets ? (peer.set?.contributions ?? 0).toLocaleString('en') : peer.round,
+    sets
+      ? (peer.set?.contributions ?? 0).toLocaleString('en')
+      : staged
+        ? describeStages(peer.stages ?? [])
+        : peer.round,
     formatLoss(peer.validationLoss),
     formatBytes(peer.bytesSent),
     formatBytes(peer.bytesReceived),
@@ -65,7 +71,19 @@ export function summarize(swarm: LocalSwarm, context: Context): Summary {
   ])
   const lines = [
     '',
-    table(['peer', 'state', 'steps', sets ? 'contributions' : 'rounds', 'validation', 'sent', 'received', ''], rows),
+    table(
+      [
+        'peer',
+        'state',
+        'steps',
+        sets ? 'contributions' : staged ? 'held' : 'rounds',
+        'validation',
+        'sent',
+        'received',
+        '',
+      ],
+      rows,
+    ),
     '',
   ]
   for (const peer of peers) if (peer.failure !== undefined) lines.push(`${peer.name} failed: ${peer.failure}`)

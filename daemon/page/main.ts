@@ -115,13 +115,14 @@ function drawFlow(): void {
   const { pipeline } = view
   const { row, recovered, retries, microbatches, longestStall } = pipeline
   const held = row.filter(({ holders }) => holders.length > 0).length
-  setText(byId('l-disagreement'), 'stages held')
+  const times = recovered === 1 ? 'once' : `${recovered} times`
+  const recoveries = recovered > 0 ? ` · recovered ${times}, ${formatSeconds(longestStall)} at most` : ''
+  setText(byId('l-disagreement'), `stages held${recoveries}`)
   setText(byId('t-disagreement'), row.length === 0 ? '–' : `${held} of ${row.length}`)
   setText(byId('l-exchanges'), 'microbatches')
   setText(byId('t-exchanges'), microbatches.toLocaleString('en'))
   setText(byId('t-skipped'), retries > 0 ? `· ${retries.toLocaleString('en')} begun again` : '')
-  const times = recovered === 1 ? 'once' : `${recovered} times`
-  setText(byId('t-rate'), recovered > 0 ? `· recovered ${times}, ${formatSeconds(longestStall)} at most` : '')
+  setText(byId('t-rate'), '')
   setText(byId('spread-title'), 'Microbatches a second')
   setText(byId('spread-note'), 'through the whole pipeline and back, over time')
   setText(byId('reasons-title'), 'Refused')

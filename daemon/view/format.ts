@@ -49,9 +49,14 @@ export function describeSet({ contributions, authors, digest }: SetStatus): stri
   return `${count(contributions, 'contribution')} of ${count(authors, 'author')}, ${digest.slice(0, 8)}`
 }
 
+/** The parts of a model that a peer holds. */
+export function describeStages(stages: readonly number[]): string {
+  return stages.length === 0 ? 'no stage' : stages.map(stageName).join(', ')
+}
+
 /** A node's part in a pipeline in words. */
 export function describePipeline({ stages, flow }: PipelineStatus): string {
-  const held = stages.length === 0 ? 'holds no stage' : `holds ${stages.map(stageName).join(', ')}`
+  const held = `holds ${describeStages(stages)}`
   if (flow === undefined) return held
   const { microbatches, inFlight, retries, recoveries, stalledSeconds } = flow
   const flows = `${microbatches.toLocaleString('en')} microbatches, ${inFlight} in flight, ${retries} begun again`

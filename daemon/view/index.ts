@@ -4,6 +4,7 @@ export {
   describeOrigin,
   describePipeline,
   describeSet,
+  describeStages,
   formatBytes,
   formatDuration,
   formatLoss,

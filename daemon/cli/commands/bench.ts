@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander'
 import { jsonOption, whole } from '../options.ts'
 import { createOutput, table } from '../output.ts'
+import { benchPipeline } from './bench/pipeline.ts'
 import { benchSpsa } from './bench/spsa.ts'
 
 interface EngineFlags {
@@ -123,5 +124,6 @@ export function bench(): Command {
       }),
   )
   command.addCommand(benchSpsa())
+  command.addCommand(benchPipeline())
   return command
 }

@@ -6,7 +6,7 @@ import { StarlingError } from '../../../protocols/index.ts'
 import { createLog } from '../../log/index.ts'
 import { type LocalSwarm, type SwarmFolder, startSwarm } from '../../swarm/index.ts'
 import type { NodeEvent } from '../../types.ts'
-import { describeEvent, readable, shortName } from '../../view/index.ts'
+import { describeEvent, describeStages, readable, shortName } from '../../view/index.ts'
 import { FAILED } from '../errors.ts'
 import { attack, jsonOption, pipelineOptions, whole } from '../options.ts'
 import { createOutput, type Output, plain } from '../output.ts'
@@ -210,6 +210,7 @@ async function watch(
         steps: context.steps,
         round: status?.round ?? 0,
         ...(status?.set === undefined ? {} : { contributions: status.set.contributions }),
+        ...(status?.pipeline === undefined ? {} : { part: describeStages(status.pipeline.stages) }),
         loss: status?.loss ?? null,
         validationLoss: status?.validationLoss ?? null,
         note,
