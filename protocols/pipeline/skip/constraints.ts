@@ -118,9 +118,9 @@ export interface Collision {
  * authors' code, and neither are the data peers' own tasks, which no plan can part.
  */
 export function collisions(problem: SkipProblem, paths: readonly SkipPath[]): Collision[] {
-  const visits = iteration(problem, paths.slice())
+  const visits = iteration(problem, paths)
     .flatMap(({ path, release }, microbatch) =>
-      timetable(problem, path, release).map((visit) => ({ ...visit, microbatch })),
+      timetable(problem, { ...path, start: release }).map((visit) => ({ ...visit, microbatch })),
     )
     .filter(({ stage }) => stage > 0)
     .sort((a, b) => a.from - b.from || a.microbatch - b.microbatch)

@@ -27,12 +27,11 @@ export interface Machine {
   slots: number
 }
 
-/** How the microbatches of an iteration are let go at each data peer: number m starts at floor(m / paths) · every + (m mod paths) · stagger. */
+/** The microbatches of an iteration: number m of a data peer takes its path m mod `paths`, and begins no sooner than floor(m / paths) · every after that path's start. */
 export interface Release {
   /** Of each data peer in an iteration. */
   microbatches: number
   every: number
-  stagger: number
 }
 
 /** A pipeline to be planned. */
@@ -66,6 +65,8 @@ export interface SkipHop {
 /** The way of a microbatch from its data peer through some stages and back. */
 export interface SkipPath {
   origin: number
+  /** Seconds from the beginning of an iteration before which no microbatch sets out on it. */
+  start: number
   hops: readonly SkipHop[]
 }
 

@@ -14,7 +14,7 @@ function everyPath(problem: SkipProblem, origin: number): SkipPath[] {
   const grow = (path: SkipHop[]): SkipHop[][] =>
     path.length === problem.keep ? [path] : hops.flatMap((hop) => grow([...path, hop]))
   return grow([])
-    .map((found) => ({ origin, hops: found }))
+    .map((found) => ({ origin, start: 0, hops: found }))
     .filter((path) => pathFaults(problem, path).length === 0)
 }
 
@@ -29,12 +29,12 @@ test('the search finds what trying everything finds, with and without closed tim
         const from = 8 * random.uniform()
         return { machine: random.integer(problem.machines.length), from, to: from + random.uniform() }
       })
-      const release = random.uniform()
-      const best = Math.min(...all.map((path) => roundTrip(problem, path, release, windows)))
-      const found = cheapestPath(problem, 0, release, { windows })
+      const start = random.uniform()
+      const best = Math.min(...all.map((path) => roundTrip(problem, { ...path, start }, windows)))
+      const found = cheapestPath(problem, 0, start, { windows })
       assert.ok(found !== undefined && Math.abs(found.seconds - best) < 1e-9)
       assert.deepEqual(pathFaults(problem, found.path), [])
-      assert.equal(roundTrip(problem, found.path, release, windows), found.seconds)
+      assert.equal(roundTrip(problem, found.path, windows), found.seconds)
     }
   }
 })
@@ -52,11 +52,11 @@ test('the search keeps away from what is forbidden, and says when nothing is lef
 test('of two microbatches that must use one machine, the later one begins there when the first has ended', () => {
   const problem: SkipProblem = { ...tiny, holders: [[2], [4], [6]], keep: 1 }
   const only = (stage: number): boolean => stage === 1
-  const first = timetable(problem, cheapestPath(problem, 0, 0, { allowed: only })!.path, 0)
+  const first = timetable(problem, cheapestPath(problem, 0, 0, { allowed: only })!.path)
   const there = first.find(({ stage }) => stage === 1)!
   const windows = [{ machine: there.machine, from: there.from, to: there.to }]
   const second = cheapestPath(problem, 0, 0.5, { allowed: only, windows })!
-  const delayed = timetable(problem, second.path, 0.5, windows).find(({ stage }) => stage === 1)!
+  const delayed = timetable(problem, second.path, windows).find(({ stage }) => stage === 1)!
   assert.equal(delayed.from, there.to)
   // And so it is where both are simulated together.
   const tasks: SimulatedTask[] = []
@@ -70,10 +70,10 @@ test('of two microbatches that must use one machine, the later one begins there 
 test('what is broken in a plan is named', () => {
   const hop = (stage: number, region = 0): SkipHop => ({ stage, machine: 2 * stage + region })
   const good: SkipPath[] = [
-    { origin: 0, hops: [hop(1), hop(2)] },
-    { origin: 0, hops: [hop(3), hop(2)] },
-    { origin: 1, hops: [hop(2, 1), hop(1, 1)] },
-    { origin: 1, hops: [hop(1, 1), hop(3, 1)] },
+    { origin: 0, start: 0, hops: [hop(1), hop(2)] },
+    { origin: 0, start: 0, hops: [hop(3), hop(2)] },
+    { origin: 1, start: 0, hops: [hop(2, 1), hop(1, 1)] },
+    { origin: 1, start: 0, hops: [hop(1, 1), hop(3, 1)] },
   ]
   // 8 visits of 3 stages: 2 or 3 in a round, 8 over three rounds; the second and third rounds make up for what the first has less of.
   const problem: SkipProblem = { ...tiny, rounds: 3 }
@@ -85,7 +85,7 @@ test('what is broken in a plan is named', () => {
       [1, 2],
     ].map((stages, i) => {
       const turned = stages.map((stage) => ((stage - 1 + by) % 3) + 1).sort()
-      return { origin: i >> 1, hops: turned.map((stage) => hop(stage, i >> 1)) }
+      return { origin: i >> 1, start: 0, hops: turned.map((stage) => hop(stage, i >> 1)) }
     })
   const rounds = [rotated(0), rotated(1), rotated(2)]
   assert.deepEqual(planFaults(problem, { rounds }), [])
@@ -106,7 +106,7 @@ test('what is broken in a plan is named', () => {
   assert.deepEqual(broken(first([{ stage: 1, machine: 4 }, hop(2)])), ['paths'])
   assert.deepEqual(broken(first([hop(1)])), ['paths', 'CC2'])
   assert.deepEqual(
-    broken((paths) => paths.map(({ hops, origin }) => ({ origin, hops: hops.map(({ stage }) => hop(stage)) }))),
+    broken((paths) => paths.map((path) => ({ ...path, hops: path.hops.map(({ stage }) => hop(stage)) }))),
     ['TC1'],
   )
   assert.deepEqual(planFaults(tiny, { rounds: [good] }), [])
@@ -121,7 +121,7 @@ test('orders that are allowed: two neighbours swapped, twice at most, and no sta
   }
   const faults = (order: string, fixed = 0): string[] => {
     const hops = [...order].map((stage) => ({ stage: Number(stage), machine: Number(stage) }))
-    const found = pathFaults({ ...problem, keep: order.length, fixed }, { origin: 0, hops })
+    const found = pathFaults({ ...problem, keep: order.length, fixed }, { origin: 0, start: 0, hops })
     return found.map(({ constraint }) => constraint)
   }
   for (const order of ['12', '13', '21', '23', '32', '2143', '1324', '45', '1526'.replace('52', '54')]) {
@@ -137,15 +137,15 @@ test('orders that are allowed: two neighbours swapped, twice at most, and no sta
 
 test('collisions are those of microbatches that would not wait for each other', () => {
   const hops = [{ stage: 1, machine: 2 }]
-  const problem: SkipProblem = { ...tiny, keep: 1, origins: [0], release: { microbatches: 2, every: 0, stagger: 0.4 } }
+  const problem: SkipProblem = { ...tiny, keep: 1, origins: [0] }
   const paths = [
-    { origin: 0, hops },
-    { origin: 0, hops },
+    { origin: 0, start: 0, hops },
+    { origin: 0, start: 0.4, hops },
   ]
   // Forward passes at 1.1 to 2.1 and 1.5 to 2.5; the backward passes, at 2.45 and 2.85, begin after both.
   const [met, ...others] = collisions(problem, paths)
   assert.deepEqual(met?.microbatches, [0, 1])
   assert.ok(Math.abs(met.from - 1.5) < 1e-9 && Math.abs(met.to - 2.1) < 1e-9)
   assert.ok(others.every(({ from }) => from >= 2.45 - 1e-9))
-  assert.deepEqual(collisions({ ...problem, release: { ...problem.release, stagger: 10 } }, paths), [])
+  assert.deepEqual(collisions(problem, [paths[0]!, { ...paths[1]!, start: 10 }]), [])
 })

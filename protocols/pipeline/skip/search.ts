@@ -40,7 +40,7 @@ interface Entry {
 export function cheapestPath(
   problem: SkipProblem,
   origin: number,
-  release: number,
+  start: number,
   { allowed = () => true, windows = [] }: Prohibitions = {},
   onExpand: () => void = () => {},
 ): FoundPath | undefined {
@@ -78,7 +78,7 @@ export function cheapestPath(
     return best
   }
 
-  const begin = firstOpening(windows, origin, release, embed) + embed
+  const begin = firstOpening(windows, origin, start, embed) + embed
   const bound = begin + rest(BEGIN, origin) + BACKWARD * embed
   const open: Entry[] = [{ bound, hops: [], progress: BEGIN, time: begin, back: BACKWARD * embed, done: false }]
   for (;;) {
@@ -97,23 +97,23 @@ export function cheapestPath(
     onExpand()
     const { hops, progress, time, back, done } = entry
     if (done) {
-      return { path: { origin, hops }, seconds: entry.bound }
+      return { path: { origin, start, hops }, seconds: entry.bound }
     }
     if (progress.count === keep) {
-      open.push({ ...entry, bound: roundTrip(problem, { origin, hops }, release, windows), done: true })
+      open.push({ ...entry, bound: roundTrip(problem, { origin, start, hops }, windows), done: true })
       continue
     }
     const at = hops.at(-1)?.machine ?? origin
     for (const next of following(progress, stages.length, fixed)) {
       for (const hop of hopsFrom(next)) {
         const { forward } = machines[hop.machine]!
-        const start = firstOpening(windows, hop.machine, time + transfer[at]![hop.machine]!, forward)
+        const began = firstOpening(windows, hop.machine, time + transfer[at]![hop.machine]!, forward)
         const behind = back + transfer[hop.machine]![at]! + BACKWARD * forward
         open.push({
-          bound: start + forward + rest(next, hop.machine) + behind,
+          bound: began + forward + rest(next, hop.machine) + behind,
           hops: [...hops, hop],
           progress: next,
-          time: start + forward,
+          time: began + forward,
           back: behind,
           done: false,
         })

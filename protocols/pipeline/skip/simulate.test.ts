@@ -4,21 +4,19 @@ import { seededRandom } from '../../random.ts'
 import { planFaults } from './constraints.ts'
 import type { SkipPath, SkipProblem } from './problem.ts'
 import { iteration, type SimulatedTask, simulateIteration } from './simulate.ts'
-import { fixture, PARTITION, pathOf, schedules } from './testing/fixture.ts'
+import { fixture, PARTITION, pathOf, pathsOf, schedules } from './testing/fixture.ts'
 import { randomProblem, tiny } from './testing/tiny.ts'
 
 /** Simulated seconds of the published schedules, under the release rules that their predictions were made with. */
 function published(): Record<keyof typeof schedules, number> {
-  const seconds = (paths: SkipPath[], release = fixture.release) =>
-    simulateIteration(fixture, iteration({ ...fixture, release }, paths)).seconds
-  const copies = schedules.avoiding.paths.flatMap((path) => [pathOf(path), pathOf(path), pathOf(path)])
-  const full = { ...fixture, origins: [0, 3, 4], paths: 9, release: { microbatches: 9, every: 0, stagger: 0 } }
+  const seconds = (paths: SkipPath[]) => simulateIteration(fixture, iteration(fixture, paths)).seconds
+  const copies = schedules.avoiding.paths.flatMap((path) => [path, path, path])
   return {
-    avoiding: seconds(copies, { ...fixture.release, stagger: 1 }),
-    colliding: seconds(schedules.colliding.paths.map(pathOf)),
-    blind: seconds(schedules.blind.paths.map(pathOf)),
+    avoiding: seconds(pathsOf(copies, 1)),
+    colliding: seconds(pathsOf(schedules.colliding.paths)),
+    blind: seconds(pathsOf(schedules.blind.paths)),
     full: simulateIteration(
-      full,
+      fixture,
       schedules.full.paths.flatMap((path) =>
         Array.from({ length: 9 }, (_, m) => ({ path: pathOf(path), release: Math.floor(m / 3) * 0.1 })),
       ),
@@ -39,9 +37,9 @@ test('the published schedules take as long as their authors predicted, within 1 
 
 test('the published schedules keep the constraints', () => {
   const single = { ...fixture, paths: 1, machines: fixture.machines.map((machine) => ({ ...machine, slots: 1 })) }
-  assert.deepEqual(planFaults(single, { rounds: [schedules.avoiding.paths.map(pathOf)] }), [])
-  assert.deepEqual(planFaults(fixture, { rounds: [schedules.colliding.paths.map(pathOf)] }), [])
-  assert.deepEqual(planFaults(fixture, { rounds: [schedules.blind.paths.map(pathOf)] }), [])
+  assert.deepEqual(planFaults(single, { rounds: [pathsOf(schedules.avoiding.paths)] }), [])
+  assert.deepEqual(planFaults(fixture, { rounds: [pathsOf(schedules.colliding.paths)] }), [])
+  assert.deepEqual(planFaults(fixture, { rounds: [pathsOf(schedules.blind.paths)] }), [])
   const swaps = (paths: readonly (readonly number[])[]): number =>
     paths
       .map((path) => pathOf(path).hops.map(({ stage }) => stage))
@@ -53,7 +51,7 @@ test('the published schedules keep the constraints', () => {
 
 test('a microbatch alone takes the sum of its tasks, transfers and pauses nowhere', () => {
   const problem: SkipProblem = { ...tiny, pause: 0.5, release: { ...tiny.release, microbatches: 1 } }
-  const path = { origin: 0, hops: [{ stage: 1, machine: 2 }, { stage: 3, machine: 7 }] } // biome-ignore format: one line
+  const path = { origin: 0, start: 0, hops: [{ stage: 1, machine: 2 }, { stage: 3, machine: 7 }] } // biome-ignore format: one line
   const tasks: SimulatedTask[] = []
   const { seconds } = simulateIteration(problem, [{ path, release: 2 }], (task) => tasks.push(task))
   // Forward 1 + 1 + 1, loss .25, backward 1.5 * 3, transfers .1 + 1 + 1 and back the same way.
@@ -72,13 +70,14 @@ test('slots are never exceeded, a machine does one thing at a time, and every fo
     const paths = problem.origins.flatMap((origin) =>
       Array.from({ length: 3 }, (_, turn) => ({
         origin,
+        start: 0.1 * turn,
         hops: [1, 2, 3, 4, 5]
           .filter((stage) => stage !== 2 + random.integer(4) || stage === 1)
           .map((stage) => ({ stage, machine: problem.holders[stage - 1]![turn % 2]! })),
       })),
     )
     const tasks: SimulatedTask[] = []
-    const released = iteration({ ...problem, release: { microbatches: 9, every: 0.3, stagger: 0.1 } }, paths)
+    const released = iteration({ ...problem, release: { microbatches: 9, every: 0.3 } }, paths)
     const { finished } = simulateIteration(problem, released, (task) => tasks.push(task))
     assert.ok(finished.every(Number.isFinite))
     for (const [machine, { slots }] of problem.machines.entries()) {
@@ -106,8 +105,8 @@ test('slots are never exceeded, a machine does one thing at a time, and every fo
 test('microbatches that keep each other from going on are said to take for ever', () => {
   // One slot each, and two microbatches that go through the same two machines in opposite order.
   const problem = { ...tiny, machines: tiny.machines.map((machine) => ({ ...machine, slots: 1 })) }
-  const there = { origin: 0, hops: [{ stage: 1, machine: 2 }, { stage: 2, machine: 4 }] } // biome-ignore format: one line
-  const back = { origin: 1, hops: [{ stage: 2, machine: 4 }, { stage: 1, machine: 2 }] } // biome-ignore format: one line
+  const there = { origin: 0, start: 0, hops: [{ stage: 1, machine: 2 }, { stage: 2, machine: 4 }] } // biome-ignore format: one line
+  const back = { origin: 1, start: 0, hops: [{ stage: 2, machine: 4 }, { stage: 1, machine: 2 }] } // biome-ignore format: one line
   const released = [there, back].map((path) => ({ path, release: 0 }))
   assert.equal(simulateIteration(problem, released).seconds, Number.POSITIVE_INFINITY)
 })

@@ -29,12 +29,11 @@ export interface Released {
 
 /** The microbatches of an iteration with these paths: those of each data peer go through its paths again and again. */
 export function iteration(problem: SkipProblem, paths: readonly SkipPath[]): Released[] {
-  const { microbatches, every, stagger } = problem.release
+  const { microbatches, every } = problem.release
   return problem.origins.flatMap((_, at) =>
     Array.from({ length: microbatches }, (_, m) => {
-      const turn = m % problem.paths
-      const path = paths[at * problem.paths + turn]!
-      return { path, release: Math.floor(m / problem.paths) * every + turn * stagger }
+      const path = paths[at * problem.paths + (m % problem.paths)]!
+      return { path, release: path.start + Math.floor(m / problem.paths) * every }
     }),
   )
 }
@@ -48,119 +47,157 @@ export const tasksOf = ({ origins, release, keep }: SkipProblem): number =>
  * theirs, so that nothing goes on. `seconds`: the largest of these.
  */
 export function simulateIteration(
-  problem: Pick<SkipProblem, 'machines' | 'transfer' | 'pause'>,
+  problem: Pick<SkipProblem, 'machines' | 'transfer' | 'pause' | 'holders'>,
   microbatches: readonly Released[],
   onTask?: (task: SimulatedTask) => void,
 ): { seconds: number; finished: Float64Array } {
-  const { machines, transfer, pause } = problem
-  const servers = machines.map((): Server => ({ queue: [], busy: false, held: new Map(), freed: -1 }))
-  const arrivals = new Float64Array(microbatches.length)
-  const progress = new Int32Array(microbatches.length)
-  const finished = new Float64Array(microbatches.length).fill(Number.POSITIVE_INFINITY)
-  // Events below `microbatches.length` are arrivals, those above say that a machine is free again: at the same moment, arrivals come first.
-  const events = new EventQueue(microbatches.length + machines.length)
+  const { machines, pause, holders } = problem
+  const work = compile(problem, microbatches)
+  const count = microbatches.length
+  const arrivals = new Float64Array(count)
+  const finished = new Float64Array(count).fill(Number.POSITIVE_INFINITY)
+  /** The task that each microbatch is at. */
+  const current = Int32Array.from(work.first.subarray(0, count))
+  /** Microbatches that wait at each machine, in order of arrival. */
+  const queues = machines.map((): number[] => [])
+  const busy = new Uint8Array(machines.length)
+  /** Slots taken, by machine and stage; and, for a machine in a backward pass, whose are free after it. */
+  const held = new Int32Array(machines.length * (holders.length + 1))
+  const freed = new Int32Array(machines.length).fill(-1)
+  // Events below `count` are arrivals, those above say that a machine is free again: at the same moment, arrivals come first.
+  const events = new EventQueue(count + machines.length)
 
-  const taskOf = (microbatch: number): Task => taskAt(microbatches[microbatch]!.path, progress[microbatch]!)
   const begin = (machine: number, now: number): void => {
-    const server = servers[machine]!
-    const { slots, forward, embed, loss } = machines[machine]!
+    const queue = queues[machine]!
+    const { slots } = machines[machine]!
     let best = -1
-    let chosen: Task | undefined
-    for (let i = 0; i < server.queue.length; i++) {
-      const task = taskOf(server.queue[i]!)
-      if (task.kind === 'forward' && (server.held.get(task.stage) ?? 0) >= slots) {
-        continue
-      }
-      // The queue is in order of arrival, so only a backward pass comes before one found earlier.
-      if (chosen === undefined || (task.kind === 'backward' && chosen.kind !== 'backward')) {
+    for (let i = 0; i < queue.length; i++) {
+      const task = current[queue[i]!]!
+      const kind = work.kinds[task]
+      if (kind === BACKWARD_TASK) {
         best = i
-        chosen = task
+        break
+      }
+      // The queue is in order of arrival, so that only a backward pass goes before what was found.
+      if (best < 0 && (kind === LOSS_TASK || held[work.cells[task]!]! < slots)) {
+        best = i
       }
     }
-    if (chosen === undefined) {
+    if (best < 0) {
       return
     }
-    const microbatch = server.queue[best]!
-    server.queue.splice(best, 1)
-    server.busy = true
-    const { stage, kind } = chosen
-    if (kind === 'forward') {
-      server.held.set(stage, (server.held.get(stage) ?? 0) + 1)
+    const microbatch = queue.splice(best, 1)[0]!
+    const task = current[microbatch]!
+    const cell = work.cells[task]!
+    const end = now + work.lengths[task]!
+    busy[machine] = 1
+    freed[machine] = work.kinds[task] === BACKWARD_TASK ? cell : -1
+    if (work.kinds[task] === FORWARD_TASK) {
+      held[cell]!++
     }
-    server.freed = kind === 'backward' ? stage : -1
-    const unit = stage === 0 ? embed : forward
-    const end = now + (kind === 'loss' ? loss : kind === 'backward' ? BACKWARD * unit : unit)
     onTask?.({
       microbatch,
-      task: progress[microbatch]!,
+      task: task - work.first[microbatch]!,
       machine,
-      stage,
-      kind,
+      stage: cell % (holders.length + 1),
+      kind: KINDS[work.kinds[task]!]!,
       arrived: arrivals[microbatch]!,
       started: now,
       ended: end,
     })
-    progress[microbatch]!++
-    const { path } = microbatches[microbatch]!
-    if (progress[microbatch]! === 2 * path.hops.length + 3) {
+    current[microbatch] = task + 1
+    if (task + 1 === work.first[microbatch + 1]) {
       finished[microbatch] = end
     } else {
-      events.add(end + transfer[machine]![taskOf(microbatch).machine]!, microbatch)
+      events.add(end + work.travels[task]!, microbatch)
     }
-    events.add(end + pause, microbatches.length + machine)
+    events.add(end + pause, count + machine)
   }
 
-  for (let microbatch = 0; microbatch < microbatches.length; microbatch++) {
+  for (let microbatch = 0; microbatch < count; microbatch++) {
     events.add(microbatches[microbatch]!.release, microbatch)
   }
   while (events.size > 0) {
     const now = events.time
     const event = events.take()
-    const machine = event < microbatches.length ? taskOf(event).machine : event - microbatches.length
-    const server = servers[machine]!
-    if (event < microbatches.length) {
+    const machine = event < count ? work.machines[current[event]!]! : event - count
+    if (event < count) {
       arrivals[event] = now
-      server.queue.push(event)
+      queues[machine]!.push(event)
     } else {
-      server.busy = false
-      if (server.freed >= 0) {
-        server.held.set(server.freed, server.held.get(server.freed)! - 1)
+      busy[machine] = 0
+      if (freed[machine]! >= 0) {
+        held[freed[machine]!]!--
       }
     }
-    if (!server.busy) {
+    if (busy[machine] === 0) {
       begin(machine, now)
     }
   }
   return { seconds: finished.reduce((most, time) => Math.max(most, time), 0), finished }
 }
 
-interface Server {
-  /** Microbatches that wait here, in order of arrival. */
-  queue: number[]
-  busy: boolean
-  /** Slots taken, by stage. */
-  held: Map<number, number>
-  /** Stage of the backward pass that is under way, whose slot is free after it; -1 for none. */
-  freed: number
+const KINDS = ['forward', 'loss', 'backward'] as const
+const FORWARD_TASK = 0
+const LOSS_TASK = 1
+const BACKWARD_TASK = 2
+
+/** All tasks of all microbatches, one after the other; those of microbatch m begin at first[m]. Flat, because a plan is simulated some ten thousand times. */
+interface Work {
+  first: Int32Array
+  machines: Int32Array
+  /** machine · (stages + 1) + stage */
+  cells: Int32Array
+  kinds: Uint8Array
+  lengths: Float64Array
+  /** To the next task's machine. */
+  travels: Float64Array
 }
 
-interface Task {
-  machine: number
-  stage: number
-  kind: SimulatedTask['kind']
-}
-
-/** Task number `task` of a path. */
-function taskAt({ origin, hops }: SkipPath, task: number): Task {
-  const last = 2 * hops.length + 2
-  if (task === 0 || task === last) {
-    return { machine: origin, stage: 0, kind: task === 0 ? 'forward' : 'backward' }
+function compile(
+  { machines, transfer, holders }: Pick<SkipProblem, 'machines' | 'transfer' | 'holders'>,
+  microbatches: readonly Released[],
+): Work {
+  const first = new Int32Array(microbatches.length + 1)
+  for (const [i, { path }] of microbatches.entries()) {
+    first[i + 1] = first[i]! + 2 * path.hops.length + 3
   }
-  if (task === hops.length + 1) {
-    return { machine: origin, stage: 0, kind: 'loss' }
+  const total = first[microbatches.length]!
+  const work: Work = {
+    first,
+    machines: new Int32Array(total),
+    cells: new Int32Array(total),
+    kinds: new Uint8Array(total),
+    lengths: new Float64Array(total),
+    travels: new Float64Array(total),
   }
-  const { stage, machine } = hops[task <= hops.length ? task - 1 : last - 1 - task]!
-  return { machine, stage, kind: task <= hops.length ? 'forward' : 'backward' }
+  let at = 0
+  const add = (machine: number, stage: number, kind: number, length: number): void => {
+    work.machines[at] = machine
+    work.cells[at] = machine * (holders.length + 1) + stage
+    work.kinds[at] = kind
+    work.lengths[at] = length
+    if (at > 0) {
+      // Of the last task of a microbatch this is never read.
+      work.travels[at - 1] = transfer[work.machines[at - 1]!]![machine]!
+    }
+    at++
+  }
+  for (const { path } of microbatches) {
+    const { origin, hops } = path
+    const { embed, loss } = machines[origin]!
+    add(origin, 0, FORWARD_TASK, embed)
+    for (const { machine, stage } of hops) {
+      add(machine, stage, FORWARD_TASK, machines[machine]!.forward)
+    }
+    add(origin, 0, LOSS_TASK, loss)
+    for (let i = hops.length - 1; i >= 0; i--) {
+      const { machine, stage } = hops[i]!
+      add(machine, stage, BACKWARD_TASK, BACKWARD * machines[machine]!.forward)
+    }
+    add(origin, 0, BACKWARD_TASK, BACKWARD * embed)
+  }
+  return work
 }
 
 /** A binary heap of events by time, those at the same time by number. Each event is in it at most once. */

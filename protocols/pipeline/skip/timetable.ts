@@ -36,13 +36,12 @@ export function firstOpening(windows: readonly Window[], machine: number, time: 
 /** All tasks of a microbatch, in order; the last one's end is when it is done. A task that meets a closed machine begins when that opens. */
 export function timetable(
   { machines, transfer }: Pick<SkipProblem, 'machines' | 'transfer'>,
-  { origin, hops }: SkipPath,
-  release: number,
+  { origin, hops, start }: SkipPath,
   windows: readonly Window[] = [],
 ): Visit[] {
   const visits: Visit[] = []
   let at = origin
-  let time = release
+  let time = start
   const visit = (machine: number, stage: number, kind: Visit['kind'], length: number): void => {
     const from = firstOpening(windows, machine, time + (visits.length === 0 ? 0 : transfer[at]![machine]!), length)
     time = from + length
@@ -66,8 +65,7 @@ export function timetable(
 export function roundTrip(
   problem: Pick<SkipProblem, 'machines' | 'transfer'>,
   path: SkipPath,
-  release: number,
   windows: readonly Window[] = [],
 ): number {
-  return timetable(problem, path, release, windows).at(-1)!.to
+  return timetable(problem, path, windows).at(-1)!.to
 }

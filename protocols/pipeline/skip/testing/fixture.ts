@@ -69,7 +69,7 @@ export const fixture: SkipProblem = {
   keep: 3,
   paths: 3,
   rounds: 1,
-  release: { microbatches: 6, every: 2.5, stagger: FORWARD },
+  release: { microbatches: 6, every: 2.5 },
 }
 
 function delay(from: number, to: number): number {
@@ -78,10 +78,14 @@ function delay(from: number, to: number): number {
 }
 
 /** A machine list, the data peer first, as a path. */
-export function pathOf([origin, ...machines]: readonly number[]): SkipPath {
+export function pathOf([origin, ...machines]: readonly number[], start = 0): SkipPath {
   const stage = (machine: number): number => PARTITION.findIndex((holders) => holders.includes(machine))
-  return { origin: origin!, hops: machines.map((machine) => ({ machine, stage: stage(machine) })) }
+  return { origin: origin!, start, hops: machines.map((machine) => ({ machine, stage: stage(machine) })) }
 }
+
+/** Paths of which three in a row belong to one data peer and start one after the other. */
+export const pathsOf = (lists: readonly (readonly number[])[], stagger = FORWARD): SkipPath[] =>
+  lists.map((list, i) => pathOf(list, (i % 3) * stagger))
 
 /** The published schedules. The one that avoids collisions has one path for all three slots of a data peer, the others one for each. */
 export const schedules = {

@@ -22,7 +22,7 @@ export const tiny: SkipProblem = {
   keep: 2,
   paths: 2,
   rounds: 1,
-  release: { microbatches: 2, every: 0, stagger: 0 },
+  release: { microbatches: 2, every: 0 },
 }
 
 /** A pipeline as Starling has it: data peers beside the stages, stage 1 on every path, delays and speeds at random. */
@@ -49,7 +49,7 @@ export function randomProblem(
     fixed: 1,
     keep,
     paths,
-    release: { microbatches: paths, every: 0, stagger: 0 },
+    release: { microbatches: paths, every: 0 },
   }
   return { ...problem, rounds: evenRounds(problem) }
 }

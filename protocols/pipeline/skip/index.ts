@@ -1,0 +1,14 @@
+/** Partial paths through a pipeline, planned so that microbatches do not get in each other's way: SkipPipe, arXiv 2502.19913. */
+export { type Collision, type Constraint, collisions, type Fault, planFaults } from './constraints.ts'
+export { DEFAULT_WORK, type PlanOptions, planSkip, planSteps, problemFault } from './plan.ts'
+export {
+  evenRounds,
+  keepFault,
+  type Machine,
+  type Release,
+  type SkipHop,
+  type SkipPath,
+  type SkipPlan,
+  type SkipProblem,
+} from './problem.ts'
+export { iteration, type Released, type SimulatedTask, simulateIteration } from './simulate.ts'
