@@ -3,7 +3,7 @@
  * Peers that come and go without end, by the rule of PCCL's stress test: every half to two seconds one of ten processes is started (60 %) or killed with
  * -9 (40 %), but never the last one alive. Those that come back go on in their own folders. At the end nobody is touched any more, and everyone alive must go on training; sums up stalls,
  * memory, loss and how the last state was loaded. Exits with 1 when a process ended by itself, when one that trains stood still for longer than `--stall`
- * seconds, when nothing was learned, or when somebody never exchanged anything.
+ * seconds, when the largest process of the second half was a quarter larger than that of the first, when nothing was learned, or when somebody never exchanged anything.
  *
  *     npm run build && node scripts/soaks/churn.js [--minutes 15] [--peers 10] [--strategy gossip] [--seed 1] [--stall 60]
  *
@@ -42,6 +42,9 @@ const ANSWER = 10_000
 
 /** Loss of a model that knows nothing: 256 bytes, all alike. */
 const UNTRAINED = Math.log(256)
+
+/** Largest process of the second half, relative to that of the first. */
+const GROWTH = 1.25
 
 const random = seededRandom('churn', seed)
 const run = buildRun({
@@ -187,6 +190,7 @@ try {
   const longest = Math.max(0, ...stalls.map(({ seconds }) => seconds))
   const half = Math.floor(memory.length / 2)
   const most = (part) => Math.round(Math.max(0, ...part.map(({ largest }) => largest)) / MIB)
+  const mebibytes = { firstHalf: most(memory.slice(0, half)), secondHalf: most(memory.slice(half)) }
   const summary = {
     strategy: values.strategy,
     minutes,
@@ -200,7 +204,7 @@ try {
     standing,
     stalls: stalls.length,
     longestStall: longest,
-    mebibytes: { firstHalf: most(memory.slice(0, half)), secondHalf: most(memory.slice(half)) },
+    mebibytes,
     steps: alive.map(({ seen }) => seen.step),
     turns: alive.map(({ seen }) => seen.round),
     losses: losses.map((loss) => Math.round(loss * 1_000) / 1_000),
@@ -210,7 +214,14 @@ try {
   const learned = losses.length > 0 && losses.every((loss) => loss < UNTRAINED - 1)
   // Who never exchanged anything has stayed at turn 0.
   const together = alive.filter(({ seen }) => seen.round > 0).length
-  failed = totals.diedAlone.length > 0 || standing.length > 0 || longest > stall || !learned || together < alive.length
+  const grows = mebibytes.secondHalf > GROWTH * mebibytes.firstHalf
+  failed =
+    totals.diedAlone.length > 0 ||
+    standing.length > 0 ||
+    longest > stall ||
+    grows ||
+    !learned ||
+    together < alive.length
 } finally {
   looking = false
   await looks
