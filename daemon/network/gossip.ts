@@ -1,4 +1,5 @@
 /** News to the whole run: gossipsub with signed messages, a fixed list of topics, and validators that say why. */
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   type GossipSub,
   type GossipsubOpts,
@@ -27,6 +28,15 @@ const IWANT_FOLLOW_UP = 12_000
 const MAX_UNHANDLED = 1_024
 /** Messages handled before the event loop gets its turn. */
 const HANDLE_BATCH = 32
+/**
+ * Messages from this size on, bytes, are forwarded only after a while, told at once to have come (IDONTWANT), and not forwarded to those who say the same meanwhile: in a small
+ * swarm all are each other's neighbours, and each message would come from every one of them. What says so takes about 90 bytes on the wire.
+ */
+const HELD_BYTES = 1_024
+/** The while: at random between these, so that one of several forwarders is first; longer than most ways to another peer. Milliseconds. */
+const HOLD = [50, 250] as const
+/** Messages held at once; more are forwarded as they come. */
+const MAX_HELD = 256
 /** Invalid messages are forgotten over hours, not heartbeats: the score's counter times this, each second. */
 const INVALID_DECAY = 0.9995
 /** Addresses that many honest peers of one machine share. */
@@ -78,8 +88,7 @@ export function gossipOptions(
     maxTopicBytesPerPeer: 64 * 1024,
     maxInboundStreams: 2,
     maxOutboundStreams: 2,
-    /** Skip copies only of what is larger than the message that says so. */
-    idontwantMinDataSize: 16 * 1024,
+    idontwantMinDataSize: HELD_BYTES,
     decodeRpcLimits: {
       maxSubscriptions: 64,
       maxMessages: 256,
@@ -121,6 +130,9 @@ export class Gossip {
   readonly #unhandled: GossipMessage[] = []
   #scheduled = false
   #started = false
+  /** Messages that are held before they are forwarded; at most MAX_HELD. */
+  #held = 0
+  #stopped = new AbortController()
   /** Messages dropped because the handlers did not keep up. */
   dropped = 0
 
@@ -132,13 +144,13 @@ export class Gossip {
   /** To be called when the router runs. */
   start(): void {
     this.#started = true
-    this.#parts.router.addEventListener('message', this.#onMessage)
+    this.#stopped = new AbortController()
     for (const name of this.#handlers.keys()) this.#parts.router.subscribe(name)
   }
 
   stop(): void {
     this.#started = false
-    this.#parts.router.removeEventListener('message', this.#onMessage)
+    this.#stopped.abort()
     this.#unhandled.length = 0
   }
 
@@ -181,15 +193,19 @@ export class Gossip {
     throw new StarlingError('unknown-topic', `topic '${topic}' is none of this run's: ${allowed}`, { topic })
   }
 
-  /** Called by the router with each new message, its signature checked. */
-  #validate(forwarder: PeerId, message: Message): TopicValidatorResult {
+  /** Called by the router with each new message, its signature checked. One that is accepted is handled at once, and forwarded when this resolves. */
+  #validate(forwarder: PeerId, message: Message): TopicValidatorResult | Promise<TopicValidatorResult> {
     const handler = this.#handlers.get(message.topic)
     if (handler === undefined || message.type !== 'signed') return TopicValidatorResult.Ignore
     if (message.data.byteLength > MAX_GOSSIP_BYTES)
       return this.#refuse(forwarder, `a message of ${message.data.byteLength} bytes`)
     try {
-      const verdict = handler.validate(this.#plain(message))
-      if (verdict.verdict === 'accept') return TopicValidatorResult.Accept
+      const plain = this.#plain(message)
+      const verdict = handler.validate(plain)
+      if (verdict.verdict === 'accept') {
+        this.#take(plain)
+        return plain.data.byteLength < HELD_BYTES ? TopicValidatorResult.Accept : this.#hold()
+      }
       if (verdict.verdict === 'ignore') return TopicValidatorResult.Ignore
       return this.#refuse(forwarder, verdict.reason)
     } catch (error) {
@@ -208,18 +224,33 @@ export class Gossip {
     return { topic: this.#names.get(message.topic) ?? message.topic, from: message.from.toString(), data: message.data }
   }
 
-  readonly #onMessage = (event: CustomEvent<Message>): void => {
-    const message = event.detail
-    if (message.type !== 'signed' || !this.#handlers.has(message.topic)) return
+  /** Accepts after a while. */
+  async #hold(): Promise<TopicValidatorResult> {
+    if (this.#held >= MAX_HELD) return TopicValidatorResult.Accept
+    this.#held++
+    const [least, most] = HOLD
+    const options = { ref: false, signal: this.#stopped.signal }
+    try {
+      await delay(least + (most - least) * Math.random(), undefined, options)
+      return TopicValidatorResult.Accept
+    } catch {
+      // The router is being stopped.
+      return TopicValidatorResult.Ignore
+    } finally {
+      this.#held--
+    }
+  }
+
+  #take(message: GossipMessage): void {
     if (this.#unhandled.length >= MAX_UNHANDLED) {
       this.#unhandled.shift()
       this.dropped++
     }
-    this.#unhandled.push(this.#plain(message))
+    this.#unhandled.push(message)
     this.#schedule()
   }
 
-  /** Handlers run after the router has forwarded, a batch in each turn of the event loop. */
+  /** Handlers run after the router has gone on, a batch in each turn of the event loop. */
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
