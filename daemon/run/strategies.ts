@@ -11,6 +11,7 @@ import {
   nolocoOptionsSchema,
   pipeline,
   pipelineOptionsSchema,
+  STAGES_TOPIC,
   type StrategyDefinition,
   spsa,
   spsaOptionsSchema,
@@ -44,7 +45,7 @@ export const strategies: Readonly<Record<string, StrategyEntry>> = {
   pipeline: {
     definition: pipeline,
     schema: pipelineOptionsSchema as z.ZodType<Record<string, unknown>>,
-    topics: ['stages'],
+    topics: [STAGES_TOPIC],
   },
 }
 

@@ -27,5 +27,6 @@ export {
   twinPaths,
 } from './paths/index.ts'
 export { recoveryRules } from './recovery.ts'
+export * as skippipe from './skip/index.ts'
 export { type PipelineModules, pipeline } from './strategy.ts'
 export type { Held, Holders, LossReason } from './types.ts'
