@@ -16,6 +16,11 @@ test('every code is measured: exact bytes, the same error every time, and a spee
     assert.equal(figures.meanSquaredError, again.codecs[index]!.meanSquaredError)
     assert.ok(figures.encode > 0 && figures.decode > 0)
   }
+  assert.deepEqual(
+    first.memories.map(({ memory }) => memory),
+    ['none', 'decay', 'ef21', 'econtrol'],
+  )
+  assert.ok(first.memories.every(({ codec, send }) => codec === 'topk' && send > 0))
   // From exact to coarse.
   const errors = first.codecs.map(({ meanSquaredError }) => meanSquaredError)
   assert.deepEqual(

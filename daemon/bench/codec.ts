@@ -1,5 +1,5 @@
 import { loadKernels, SharedVectors } from '../../kernels/index.ts'
-import { CODEC_NAMES, type CodecName, codecs } from '../../protocols/index.ts'
+import { CODEC_NAMES, type CodecName, codecs, createFeedback, type FeedbackOptions } from '../../protocols/index.ts'
 import { median } from './median.ts'
 
 /** Values in the measured tensor: 40 MB, the size at which hivemind's compression benchmark was published, well outside the caches. */
@@ -20,6 +20,22 @@ export interface CodecFigures {
   meanSquaredError: number
 }
 
+/** Memories of what a code dropped, in front of top-k. */
+const MEMORIES = [
+  { memory: 'none' },
+  { memory: 'decay', beta: 0.95 },
+  { memory: 'ef21' },
+  { memory: 'econtrol', eta: 1 / 64 },
+] as const satisfies readonly FeedbackOptions[]
+
+/** What `starling bench codec` measures of one memory. */
+export interface MemoryFigures {
+  memory: (typeof MEMORIES)[number]['memory']
+  codec: CodecName
+  /** To encode and to remember the rest, MB/s of float32. */
+  send: number
+}
+
 /** What `starling bench codec` measures, on one core. Speeds are medians. */
 export interface CodecReport {
   values: number
@@ -27,6 +43,7 @@ export interface CodecReport {
   /** A plain copy of the same float32 bytes in the same runs: the limit. MB/s. */
   copy: number
   codecs: CodecFigures[]
+  memories: MemoryFigures[]
 }
 
 /** Fills with N(0, 1) by the polar method from a linear congruential stream: good enough to measure an error, the same every time. */
@@ -55,7 +72,7 @@ interface Times {
 }
 
 /**
- * Measures every code, slice by slice as strategies use them, and a memory copy, interleaved. Takes some seconds for ten runs.
+ * Measures every code, slice by slice as strategies use them, and a memory copy, interleaved; then every memory with top-k. Takes some seconds for ten runs.
  *
  * @throws the signal's reason between two runs
  */
@@ -65,6 +82,10 @@ export function benchCodec(options: { runs?: number; values?: number; signal?: A
     x: { type: 'float32', length: size },
     out: { type: 'float32', length: size },
     message: { type: 'uint8', length: 4 * size },
+    error: { type: 'float32', length: size },
+    estimate: { type: 'float32', length: size },
+    sent: { type: 'float32', length: SLICE },
+    difference: { type: 'float32', length: SLICE },
   })
   const kernels = loadKernels(vectors)
   const [x, out, memory] = [vectors.float32('x'), vectors.float32('out'), vectors.bytes('message')]
@@ -97,6 +118,31 @@ export function benchCodec(options: { runs?: number; values?: number; signal?: A
       times[index]!.decode.push(decode)
     }
   }
+  const sending = MEMORIES.map((): number[] => [])
+  const { topk } = codecs
+  const message = memory.subarray(0, topk.bytes(size))
+  const state = { error: vectors.float32('error'), estimate: vectors.float32('estimate') }
+  for (const [index, memoryOptions] of MEMORIES.entries()) {
+    const feedback = createFeedback(memoryOptions)
+    state.error.fill(0)
+    state.estimate.fill(0)
+    for (let run = -1; run < runs; run++) {
+      signal?.throwIfAborted()
+      const time = eachSlice((start, end) => {
+        const length = end - start
+        feedback.send(kernels, topk, {
+          values: x.subarray(start, end),
+          state: { error: state.error.subarray(start, end), estimate: state.estimate.subarray(start, end) },
+          scratch: [vectors.float32('sent').subarray(0, length), vectors.float32('difference').subarray(0, length)],
+          message,
+          size,
+          start,
+          seed: run + 1,
+        })
+      })
+      if (run >= 0) sending[index]!.push(time)
+    }
+  }
   const speed = (list: number[]): number => (size * 4) / median(list) / 1e6
   return {
     values: size,
@@ -108,6 +154,11 @@ export function benchCodec(options: { runs?: number; values?: number; signal?: A
       encode: speed(times[index]!.encode),
       decode: speed(times[index]!.decode),
       meanSquaredError: errors[index]!,
+    })),
+    memories: MEMORIES.map(({ memory: name }, index) => ({
+      memory: name,
+      codec: 'topk' as const,
+      send: speed(sending[index]!),
     })),
   }
 }

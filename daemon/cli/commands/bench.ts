@@ -87,6 +87,9 @@ export function bench(): Command {
         ])
         output.line(table(['code', 'bytes/value', 'encode', 'decode', 'squared error'], rows))
         output.line()
+        const memories = report.memories.map(({ memory, codec, send }) => [`${codec} with ${memory}`, speed(send)])
+        output.line(table(['memory', 'encode and remember'], memories))
+        output.line()
         output.line(
           `${report.values.toLocaleString('en')} values of N(0, 1); a copy of the same memory does ${report.copy.toFixed(0)} MB/s`,
         )
