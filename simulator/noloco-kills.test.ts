@@ -17,6 +17,7 @@ async function killAt(
   phase: ExchangePhase,
   away: number,
   lost: readonly [string, Fate] | undefined,
+  liars: Record<string, string> = {},
 ): Promise<World> {
   let killed = false
   let dropped = 0
@@ -25,6 +26,7 @@ async function killAt(
     steps: 60,
     size: 64,
     strategy,
+    liars,
     onPhase(process, at) {
       if (!killed && process.name === victim && at === phase && Number(process.strategy.progress().round) >= 4) {
         killed = true
@@ -72,6 +74,17 @@ describe('an exchange of which one side is killed', () => {
       const world = await killAt('b', 'committed', away, undefined)
       assert.equal(world.lineage('a').get(5), 'b')
       assert.equal(world.lineage('b').get(5), 'a')
+    }
+  })
+
+  test('who comes back takes the share that both had agreed on, where the partner was too far away to count whole', async () => {
+    for (const victim of ['a', 'b'] as const) {
+      const world = await killAt(victim, 'committed', 300, undefined, { b: 'noise:0.5' })
+      assert.equal(world.lineage('a').get(5), 'b')
+      assert.equal(world.lineage('b').get(5), 'a')
+      assert.deepEqual(disagreements(world), [])
+      const share = world.shares(victim).get(5)
+      assert.ok(share !== undefined && share > 0 && share < 1, String(share))
     }
   })
 

@@ -27,6 +27,8 @@ export interface Process extends worlds.Process {
 export interface World extends worlds.World<Process> {
   /** Partner by round, undefined for a round alone, as of the replica that the peer has now. */
   lineage(name: PeerName): Map<number, PeerName | undefined>
+  /** Share of the way to the partner's message that was taken, by round, as the peer last told it. */
+  shares(name: PeerName): Map<number, number>
 }
 
 export function createWorld(options: WorldOptions): World {
@@ -34,6 +36,12 @@ export function createWorld(options: WorldOptions): World {
   const lineage = (name: PeerName): Map<number, PeerName | undefined> => {
     const found = lineages.get(name) ?? new Map<number, PeerName | undefined>()
     lineages.set(name, found)
+    return found
+  }
+  const taken = new Map<PeerName, Map<number, number>>()
+  const shares = (name: PeerName): Map<number, number> => {
+    const found = taken.get(name) ?? new Map<number, number>()
+    taken.set(name, found)
     return found
   }
   /** Processes that have gone through a round or fetched a replica. */
@@ -68,6 +76,7 @@ export function createWorld(options: WorldOptions): World {
     onEvent(process, event) {
       if (event.kind === 'exchange') {
         record(process, event.round, event.partner)
+        shares(process.name).set(event.round, event.share ?? 1)
       } else if (event.kind === 'exchange-skipped') {
         record(process, event.round, undefined)
       } else if (event.kind === 'joined') {
@@ -88,10 +97,10 @@ export function createWorld(options: WorldOptions): World {
       return { process, modules: { onPhase } }
     },
   })
-  return { ...world, lineage }
+  return { ...world, lineage, shares }
 }
 
-/** Rounds in which two peers do not agree about having met, in words; empty when all is well. */
+/** Rounds in which two peers do not agree about having met, or about the share they took, in words; empty when all is well. */
 export function disagreements(world: World): string[] {
   const found: string[] = []
   for (const [name] of world.processes) {
@@ -100,6 +109,10 @@ export function disagreements(world: World): string[] {
         continue
       }
       const other = world.lineage(partner)
+      const [own, its] = [world.shares(name).get(round), world.shares(partner).get(round)]
+      if (other.get(round) === name && own !== its) {
+        found.push(`round ${round}: ${name} took the share ${own} and ${partner} ${its}`)
+      }
       if (other.size > 0 && other.get(round) !== name && Math.min(...other.keys()) <= round) {
         found.push(
           `round ${round}: ${name} met ${partner}, which ${other.has(round) ? `met ${other.get(round) ?? 'nobody'}` : 'skipped it'}`,
