@@ -4,7 +4,9 @@
  * classes of Gaussian clusters, Dirichlet shards, one local step with momentum a round, all-to-all: the setting of MoNNA (arXiv 2209.10931).
  * Figures are mean accuracies of the honest peers on common validation data. Prints Markdown tables; `--out` keeps all figures as JSON.
  *
- *   npm run build && node scripts/experiments/attacks.js [--seeds 1,2,3] [--steps 400] [--tables rules,momentum,skew,number]
+ * The table `six` is of another setting, that of scripts/experiments/gossip-attacks.js without processes: six peers, liars that know themselves alone, losses.
+ *
+ *   npm run build && node scripts/experiments/attacks.js [--seeds 1,2,3] [--steps 400] [--tables rules,momentum,skew,number,six]
  *     [--rules 'nearest,nearest of recent'] [--out FILE]
  */
 import { writeFileSync } from 'node:fs'
@@ -112,6 +114,7 @@ const all = ['none', 'sign-flip', 'inner-product', 'inner-product:10', 'alie', '
 const few = ['none', 'alie:1.5', 'noise', 'stale-replay']
 
 const makers = {
+  six,
   rules: () =>
     table('Three of thirteen are hostile, worker momentum 0.9.', values.rules?.split(',') ?? Object.keys(rules), all),
   momentum: () =>
@@ -139,6 +142,76 @@ const makers = {
       ({ attack, more }) =>
         `${attack} ${more.faulty}${more.expected === more.faulty ? '' : ` (expects ${more.expected})`}`,
     ),
+}
+
+/** One and two of six, who know no more than a real peer: their own model, now and a turn ago. 120 turns of five steps, a quarter of the model each. */
+function six() {
+  const strengths = [
+    'alie:1.5',
+    'alie:5',
+    'alie:20',
+    'alie:60',
+    'inner-product',
+    'inner-product:10',
+    'inner-product:30',
+  ].concat('inner-product:100', 'stale-replay', 'rotation', 'free-rider', 'noise')
+  const count = 6
+  const rules = {
+    'plain mean': { rule: mixing.mean, guards: mixing.NO_GUARDS },
+    'nearest, f = 1': { rule: mixing.nearest(1) },
+    'nearest, f = 2': { rule: mixing.nearest(2) },
+  }
+  const lying = (attack, seed) => (model) => {
+    const lie = attacks.createAttack(attack, {
+      random: seededRandom('attack', seed, 0),
+      symmetries: mlpSymmetries(model),
+    })
+    let last
+    return (message, knowledge) => {
+      const own = message.slice()
+      const before = last ?? own
+      last = own
+      lie(message, { ...knowledge, honest: [own, before], before })
+    }
+  }
+  const lossOf = (rule, attack, faulty) => {
+    const losses = seeds.map((seed) => {
+      const { standings } = trainInRounds({
+        seed,
+        honest: count - faulty,
+        faulty,
+        widths: [32, 64, 10],
+        alpha: 1,
+        samples: 4_000,
+        validation: 1_500,
+        rounds: 120,
+        localSteps: 5,
+        fragments: 4,
+        batch: 16,
+        learningRate: 0.05,
+        momentum: 0.9,
+        topology: everybody(count),
+        mixer: mixes(() => rules[rule]),
+        ...(faulty === 0 ? {} : { attack: lying(attack, seed) }),
+      })
+      return mean((standings.at(-1)?.locals ?? []).map(({ loss }) => loss))
+    })
+    console.error(`${rule}; ${attack}; ${faulty}: ${losses.map((loss) => loss.toFixed(3)).join(' ')}`)
+    return { rule, attack, faulty, losses, loss: mean(losses) }
+  }
+  const rows = [['none', 0], ...strengths.flatMap((attack) => [1, 2].map((faulty) => [attack, faulty]))]
+  const cells = rows.map(([attack, faulty]) => Object.keys(rules).map((rule) => lossOf(rule, attack, faulty)))
+  const number = ({ loss }) =>
+    loss < 100 ? loss.toFixed(3) : Number.isFinite(loss) ? loss.toExponential(0) : 'diverged'
+  const title = 'Six peers, liars that know themselves alone: mean loss of the honest.'
+  console.log(`\n${title}\n`)
+  console.log(
+    markdown(
+      ['attack', 'liars', ...Object.keys(rules)],
+      rows.map(([attack, faulty], i) => [attack, String(faulty), ...cells[i].map(number)]),
+    ),
+  )
+  return { title, cells: cells.flat() }
 }
 
 /** Ends with what is allowed when an option names something that there is not. */
