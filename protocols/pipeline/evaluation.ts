@@ -120,8 +120,11 @@ export async function patiently<T>(
     } catch (error) {
       signal.throwIfAborted()
       if (error instanceof PathFailure) {
+        // Another way is tried at once, where there is one.
         steps.lose(error, holders.held(0)?.step ?? 0)
-      } else if (!(error instanceof StarlingError && (error.code === 'not-ready' || error.code === 'no-holder'))) {
+        continue
+      }
+      if (!(error instanceof StarlingError && (error.code === 'not-ready' || error.code === 'no-holder'))) {
         throw error
       }
       await holders.bell.wait(modules.swarm.clock, RETRY_PAUSE, signal)

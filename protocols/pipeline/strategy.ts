@@ -27,10 +27,12 @@ const LOOK_AGAIN = 1_000
 /** Shortest time between two events that tell how the pipeline does, ms. */
 const TELL_EVERY = 1_000
 
-/** Extra modules for tests. */
+/** Extra modules for tests and measurements. */
 export interface PipelineModules extends StrategyModules {
   /** Who holds what, instead of {@link createHolders}. */
   holders?: Holders
+  /** Where microbatches go, instead of what the options say. */
+  paths?: PathGenerator
 }
 
 class Pipeline implements Strategy {
@@ -58,7 +60,7 @@ class Pipeline implements Strategy {
     const onBroken = (error: unknown): void => this.#break(error)
     this.#holders = modules.holders ?? createHolders({ modules: this.#modules, options, cut, resumed, onBroken })
     this.#flow = createFlow(this.#modules, options, this.#holders, onBroken)
-    this.#steps = new Steps(this.#flow.parts, this.#flow.data, pathsOf(options, cut, modules), {
+    this.#steps = new Steps(this.#flow.parts, this.#flow.data, modules.paths ?? pathsOf(options, cut, modules), {
       onLost: (failure, step) => this.#lost(failure, step),
       onReady: (step, signal) => this.#evaluation.ready(step, signal),
       onWaiting: (what) => report({ kind: 'waiting', for: what }),
@@ -101,6 +103,7 @@ class Pipeline implements Strategy {
       }
       this.#check()
       if (!ended.aborted) {
+        this.#flow.finish()
         this.#sayFinished()
       }
     } catch (error) {
@@ -181,12 +184,12 @@ class Pipeline implements Strategy {
   }
 
   #lost({ stage, peer, reason, code }: PathFailure, step: number): void {
-    if (code === 'moved' && this.#holders.ready(stage).length > 0) {
-      // Given to another, as it should be.
-      return
+    const others = this.#holders.ready(stage).length > 0
+    // A stage that was given to another, as it should be, is no loss.
+    if (code !== 'moved' || !others) {
+      this.#modules.report({ kind: 'stage-lost', stage, peer, step, reason })
     }
-    this.#modules.report({ kind: 'stage-lost', stage, peer, step, reason })
-    if (reason !== 'refused') {
+    if (reason !== 'refused' && !others) {
       this.#evaluation.lost(stage)
     }
   }
@@ -248,7 +251,7 @@ function pipelineVectors(_size: number, options: PipelineOptions, cut?: StageCut
   if (cut === undefined) {
     throw new StarlingError('no-stages', 'a pipeline needs a model that is cut into stages', {})
   }
-  return { ...flowVectors(cut, options), ...holdersVectors(cut) }
+  return { ...flowVectors(cut, options), ...holdersVectors(cut, options) }
 }
 
 /** What keeps stages like these from being swapped, skipped or rebuilt from each other. */

@@ -5,6 +5,7 @@ import {
   Bell,
   type Held,
   type Holders,
+  type Learner,
   type PeerName,
   type PipelineOptions,
   pipeline,
@@ -60,6 +61,8 @@ export interface WorldOptions {
   milliseconds?: (name: PeerName) => number
   fate?: (from: PeerName, to: PeerName, method: string) => worlds.Fate
   network?: worlds.WorldOptions<PipelineOptions, Process>['network']
+  /** Replaces the learner of a peer, e.g. by one that lies. */
+  meddle?: (name: PeerName, learner: Learner) => Learner
 }
 
 export interface Process extends worlds.Process {
@@ -107,6 +110,7 @@ export function createWorld(options: WorldOptions): World {
     evaluateEvery: options.evaluateEvery ?? 5,
     ...(options.fate === undefined ? {} : { fate: options.fate }),
     ...(options.network === undefined ? {} : { network: options.network }),
+    ...(options.meddle === undefined ? {} : { meddle: options.meddle }),
     stages: {
       cut,
       vectors: model.vectors(cut),
@@ -414,12 +418,14 @@ export const distance = (a: Float32Array, b: Float32Array): number => {
 export async function settle(world: World, seed: number): Promise<void> {
   try {
     await worlds.finish(world)
+    // What is given back at the end takes its time too.
+    await world.network.clock.advance(1_000)
   } catch (error) {
     const where = [...world.processes.values()].map(
       ({ name, learner, finished, events }) =>
         `${name}: step ${learner.step()}${finished ? ', finished' : ''}, last ${JSON.stringify(events.slice(-3))}`,
     )
-    throw new Error(`seed ${seed} at ${world.network.clock.now()} ms:\n${where.join('\n')}`, { cause: error })
+    throw new Error(`seed ${seed} at ${world.network.clock.now()} ms: ${error}\n${where.join('\n')}`, { cause: error })
   }
 }
 

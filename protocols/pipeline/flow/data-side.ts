@@ -20,11 +20,11 @@ import { either, type FlowParts, NOTHING, passingCode, refuse } from './parts.ts
 import { SlotPool } from './tensors.ts'
 
 /** A microbatch of which nothing was heard for so long is asked after, ms; and how often that is looked at. */
-const LATE = 2_000
-const WATCH_EVERY = 1_000
+const LATE = 1_500
+const WATCH_EVERY = 500
 
 /** Whole time for asking a hop what became of a microbatch, ms. */
-const WHERE_TIMEOUT = 3_000
+const WHERE_TIMEOUT = 2_500
 
 /** A hop that answers, but at which nothing moves for so long, is given up, ms; or so many times what the slowest microbatch took. */
 const STUCK = 30_000
@@ -148,7 +148,6 @@ export class DataSide {
       signal.removeEventListener('abort', onAbort)
       ended.abort(new StarlingError('stale', 'that microbatch has ended', {}))
       this.#trips.delete(key)
-      this.#slowest = Math.max(this.#slowest, clock.now() - (trip?.begunAt ?? clock.now()))
       // After what is being done with it just now.
       queue.run('now', () => stages.drop(slot)).then(() => this.slots.give(slot), onBroken)
     }
@@ -246,7 +245,7 @@ export class DataSide {
       return id.keep ? tensors.encode(slot, rows, stage) : undefined
     })
     if (coded === undefined) {
-      trip.resolve(trip.result)
+      this.#arrive(trip)
       return
     }
     trip.phase = 'turned'
@@ -261,6 +260,11 @@ export class DataSide {
       await this.#decode(trip, 0, exponent, 0)
       await stages.backward(trip.slot, 0)
     })
+    this.#arrive(trip)
+  }
+
+  #arrive(trip: Trip): void {
+    this.#slowest = Math.max(this.#slowest, this.#parts.modules.swarm.clock.now() - trip.begunAt)
     trip.resolve(trip.result)
   }
 
@@ -289,6 +293,9 @@ export class DataSide {
     try {
       await courier.receive(from, question, backward, tensors.bytes(slot, rows, part), ended.signal)
     } catch (error) {
+      if (ended.signal.aborted) {
+        throw new StarlingError('stale', 'that microbatch has ended', {})
+      }
       const loss = lossOf(error)
       if (loss.code === 'bad-tensor') {
         modules.swarm.penalize(from, loss.code)
@@ -388,7 +395,9 @@ export class DataSide {
           const answer = await courier.ask(peer, METHODS.where, whereQuestion.encode({ ...pass, hop }), options)
           return whereAnswer.decode(answer).state
         } catch (error) {
-          this.#fail(trip, new PathFailure(stage, peer, lossOf(error)))
+          if (!ended.signal.aborted) {
+            this.#fail(trip, new PathFailure(stage, peer, lossOf(error)))
+          }
           return 'none'
         }
       }),

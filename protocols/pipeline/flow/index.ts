@@ -30,6 +30,8 @@ export interface Flow {
   readonly moved: Readonly<Moved>
   /** Answers the questions of a pipeline, and watches over what this peer sends out, until stopped. */
   start(): () => void
+  /** No step will be taken any more. */
+  finish(): void
 }
 
 export function createFlow(
@@ -48,6 +50,7 @@ export function createFlow(
     parts,
     data,
     moved: courier.moved,
+    finish: () => stage.finish(),
     start() {
       const stopped = new AbortController()
       const stops = [

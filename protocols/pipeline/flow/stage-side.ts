@@ -193,7 +193,14 @@ export class StageSide {
     }
   }
 
-  /** Drops what is under way. */
+  /** No step will be taken any more: what failed attempts left in memory is dropped. */
+  finish(): void {
+    for (const book of this.#books.values()) {
+      this.#forget(book)
+    }
+  }
+
+  /** Drops everything that is under way. */
   stop(): void {
     this.#stopped.abort()
     for (const book of this.#books.values()) {

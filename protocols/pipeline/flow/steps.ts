@@ -1,10 +1,9 @@
 /** One step of a data peer after the other: all its microbatches there and back, then the commit; as a whole again where anything fails on the way. */
 import { StarlingError } from '../../errors.ts'
 import type { PeerName } from '../../ports.ts'
-import type { PassId } from '../messages.ts'
 import type { Path, PathGenerator, Reachable } from '../paths/types.ts'
 import { Commits, sharesOf } from './commit.ts'
-import { type DataSide, PathFailure, type TripResult } from './data-side.ts'
+import { type DataSide, PathFailure, type TripOrder, type TripResult } from './data-side.ts'
 import { type FlowParts, passingCode } from './parts.ts'
 
 /** Longest wait for a holder before the view is looked at again, ms. It rings at every change. */
@@ -20,7 +19,6 @@ const MILD: ReadonlySet<string> = new Set([
   'stale',
   'busy',
   'not-a-data-peer',
-  'dropped',
   'unknown-pass',
   'not-summed',
 ])
@@ -79,7 +77,10 @@ export class Steps {
     const { holders, modules } = this.#parts
     const { clock } = modules.swarm
     const started = clock.now()
-    for (let failures = 0, unusable = 0; ; failures++) {
+    /** Failures one after the other that were nobody's fault, and of values that were not finite. */
+    let mild = 0
+    let unusable = 0
+    for (;;) {
       const attempt = ++this.#attempt
       const held = holders.held(0)
       if (held === undefined || held.step + 1 !== step) {
@@ -91,27 +92,22 @@ export class Steps {
       } catch (error) {
         signal.throwIfAborted()
         await this.#parts.queue.run('now', () => this.#parts.stages.clear('ends', 0))
-        unusable = this.#judge(error, step, failures) === 'not-finite' ? unusable + 1 : 0
+        const code = error instanceof PathFailure ? error.code : passingCode(error)
+        unusable = code === 'not-finite' ? unusable + 1 : 0
         if (unusable >= DIVERGED) {
           const message = `the values of step ${step} are not finite, ${unusable} times one after the other`
           throw new StarlingError('not-finite', message, { step }, { cause: error })
         }
+        if (error instanceof PathFailure && !(MILD.has(code) && mild < MILD_LIMIT)) {
+          // The next attempt goes another way, at once.
+          mild = 0
+          this.lose(error, step)
+          continue
+        }
+        mild++
       }
-      if (failures > 0) {
-        await clock.sleep(Math.min(MOST_PAUSE, LEAST_PAUSE * 2 ** Math.min(10, failures - 1)), signal)
-      }
+      await clock.sleep(Math.min(MOST_PAUSE, LEAST_PAUSE * 2 ** Math.min(10, mild - 1)), signal)
     }
-  }
-
-  /** Who is blamed for an attempt that failed, and why; errors that are no failure of an attempt are thrown again. */
-  #judge(error: unknown, step: number, failures: number): string {
-    if (!(error instanceof PathFailure)) {
-      return passingCode(error)
-    }
-    if (!(MILD.has(error.code) && failures < MILD_LIMIT)) {
-      this.lose(error, step)
-    }
-    return error.code
   }
 
   /** That holder is not used any more, until it says something newer of itself. */
@@ -132,6 +128,7 @@ export class Steps {
     await this.#wait(step, attempt, signal)
     await this.#events.onReady(step, signal)
     const paths: Path[] = []
+    const began = modules.swarm.clock.now()
     const results = await this.#all(
       microbatches,
       (microbatch) => {
@@ -141,7 +138,8 @@ export class Steps {
           throw new StarlingError('stage-missing', `stages ${found.missing.join(', ')} have no holder`, {})
         }
         paths[microbatch] = found.path
-        return { id, path: found.path, source: { kind: 'training', batch: step - 1, microbatch } }
+        const source = { kind: 'training', batch: step - 1, microbatch } as const
+        return { id, path: found.path, source, at: began + (found.start ?? 0) }
       },
       signal,
     )
@@ -175,7 +173,7 @@ export class Steps {
   /** Sends so many passes round, as many at once as there is memory for. The first failure ends them all, and is thrown when all have ended. */
   async #all(
     count: number,
-    make: (number: number) => { id: PassId; path: Path; source: Parameters<DataSide['travel']>[0]['source'] },
+    make: (number: number) => Omit<TripOrder, 'slot'> & { at?: number },
     signal: AbortSignal,
   ): Promise<TripResult[]> {
     const ended = new AbortController()
@@ -194,10 +192,9 @@ export class Steps {
           this.#data.slots.give(slot)
           throw error
         }
-        this.microbatches++
-        const trip = this.#data.travel({ ...order, slot }, ended.signal)
+        this.microbatches += order.id.keep ? 1 : 0
         under.push(
-          trip.catch((error: unknown) => {
+          this.#travel({ ...order, slot }, ended.signal).catch((error: unknown) => {
             ended.abort(error)
             return undefined
           }),
@@ -215,9 +212,24 @@ export class Steps {
     return results as TripResult[]
   }
 
+  /** Sends a pass round when its time has come. */
+  async #travel({ at = 0, ...order }: TripOrder & { at?: number }, signal: AbortSignal): Promise<TripResult> {
+    const { clock } = this.#parts.modules.swarm
+    const wait = at - clock.now()
+    if (wait > 0) {
+      try {
+        await clock.sleep(wait, signal)
+      } catch (error) {
+        this.#data.slots.give(order.slot)
+        throw error
+      }
+    }
+    return this.#data.travel(order, signal)
+  }
+
   /** Passes without a backward pass, e.g. over the validation data, on the paths of a generator. Throws as {@link DataSide.travel}, or 'stage-missing'. */
   async look(
-    sources: readonly Parameters<DataSide['travel']>[0]['source'][],
+    sources: readonly TripOrder['source'][],
     paths: PathGenerator,
     signal: AbortSignal,
   ): Promise<TripResult[]> {

@@ -1,6 +1,6 @@
 /** The stages in their order, and for CheckFree+ with twins swapped; each at the holder that has least to do. */
 import { StarlingError } from '../../errors.ts'
-import type { Path, PathGenerator, PathRequest, Reachable } from './types.ts'
+import type { Found, PathGenerator, PathRequest, Reachable } from './types.ts'
 
 /** Stages 1 to `stages`. */
 export const naturalOrder = (stages: number): number[] => Array.from({ length: stages }, (_, i) => i + 1)
@@ -20,11 +20,7 @@ export function twinOrder(stages: number): number[] {
  * A path through the stages of that order. Where a stage has several holders it takes the one through which least of this data peer is under way, and among equals
  * another one for every microbatch, so that all replicas see the data.
  */
-export function through(
-  order: readonly number[],
-  { step, microbatch }: PathRequest,
-  reachable: Reachable,
-): { path: Path } | { missing: readonly number[] } {
+export function through(order: readonly number[], { step, microbatch }: PathRequest, reachable: Reachable): Found {
   const missing = order.filter((stage) => reachable.ready(stage).length === 0)
   if (missing.length > 0) {
     return { missing }

@@ -26,8 +26,11 @@ export interface PathRequest {
   microbatch: number
 }
 
+/** A path, and how many ms after its step began the microbatch may set out (default 0); or the stages that it needs and nobody holds. */
+export type Found = { path: Path; start?: number } | { missing: readonly number[] }
+
 /** Makes the paths of the microbatches of one data peer. */
 export interface PathGenerator {
   /** Path of a microbatch, or the stages that it needs and nobody holds. */
-  path(request: PathRequest, reachable: Reachable): { path: Path } | { missing: readonly number[] }
+  path(request: PathRequest, reachable: Reachable): Found
 }
