@@ -37,11 +37,11 @@ const SLICE = 10_000
 /** Weight of the mean beside the slowest microbatch: the others are worth something while the slowest one stays as it is. */
 const MEAN_WEIGHT = 0.1
 
-/** Cycles of annealing; the temperature at the beginning of one as a share of the score, and what it is multiplied by, so often: down to 3 %. */
+/** Cycles of annealing; the temperature at the beginning of one as a share of the score, and what it is multiplied by, so often: down to 28 %. */
 const CYCLES = 2
 const HOT = 0.003
 const PLATEAUS = 42
-const COOLING = 0.92
+const COOLING = 0.97
 
 /** Says why no plan can be made of that; undefined where one can. */
 export function problemFault(problem: SkipProblem): string | undefined {

@@ -78,7 +78,7 @@ export interface SkipPlan {
 }
 
 /** Most rounds of a plan; where more would be needed, some stages are visited once more than others. */
-const MAX_ROUNDS = 8
+export const MAX_ROUNDS = 8
 
 /** Stages that somebody holds and that may be left out, in order. */
 export function skippable({ holders, fixed }: Pick<SkipProblem, 'holders' | 'fixed'>): number[] {
