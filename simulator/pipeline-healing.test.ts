@@ -390,6 +390,76 @@ describe('recovery: checkpoint', () => {
   })
 })
 
+describe('replicas of a stage', () => {
+  const strategy = { replicas: 2, outer: { innerSteps: 6 } }
+  const EIGHT = [...SEVEN.slice(0, 5), 'x', 'y']
+
+  /** Three stages with two holders each, and a data peer. */
+  async function pairs(seed: number): Promise<HoldersWorld> {
+    const world = createHoldersWorld({ seed, stages: 3, strategy })
+    for (const name of EIGHT) {
+      await world.start(name)
+    }
+    await world.network.clock.runUntil(() => [1, 2, 3].every((stage) => world.holding(stage).length === 2), STUCK)
+    return world
+  }
+
+  const vector = (process: HolderProcess, name: string, stage: number): Float32Array => {
+    const begin = ENDS + (process.holders.held(stage)!.place as number) * STAGE
+    return process.float32(name).subarray(begin, begin + STAGE)
+  }
+  const rounds = (process: HolderProcess): number[] =>
+    process.events.flatMap((event) => (event.kind === 'exchange' ? [event.round] : []))
+
+  test('take the outer step together, every few steps, and stay alike', async () => {
+    const world = await pairs(40)
+    await trainedTo(world, 32)
+    for (const stage of [1, 2, 3]) {
+      const [a, b] = world.holding(stage)
+      assert.ok(rounds(a!).length >= 4, `rounds of stage ${stage}: ${rounds(a!)}`)
+      // One of them may be a message behind.
+      const both = Math.min(rounds(a!).length, rounds(b!).length)
+      assert.ok(Math.abs(rounds(a!).length - rounds(b!).length) <= 1)
+      assert.deepEqual(rounds(a!).slice(0, both), rounds(b!).slice(0, both), 'the same rounds on both sides')
+      const [one, other] = [vector(a!, 'outer-phi', stage), vector(b!, 'outer-phi', stage)]
+      const apart = Math.max(...one.map((value, i) => Math.abs(value - other[i]!)))
+      const size = Math.max(...one.map((value) => Math.abs(value)))
+      assert.ok(apart < 0.05 * size, `slow weights are ${apart} of ${size} apart`)
+    }
+  })
+
+  test('a partner that dies: the other goes on alone, its stage needs no recovery, and a new one copies it', async () => {
+    const world = await pairs(41)
+    await trainedTo(world, 8)
+    const [victim, other] = world.holding(2)
+    victim!.kill()
+    const before = stepOf(world)
+    await trainedTo(world, before + 8)
+    assert.ok(other!.holders.held(2)!.rate === 1, 'nothing was rebuilt')
+    const spare = await world.start('z')
+    await world.network.clock.runUntil(() => spare.holders.held(2) !== undefined, STUCK)
+    const event = taken(spare, 2)
+    assert.deepEqual([event.how, event.from], ['replica', [other!.name]])
+    assert.ok(equal(vector(spare, 'outer-phi', 2), vector(spare, 'theta', 2)))
+    assert.ok(vector(spare, 'outer-delta', 2).every((value) => value === 0))
+    const met = rounds(other!).length
+    await world.network.clock.runUntil(() => rounds(other!).length > met, STUCK)
+  })
+
+  test('both holders of a stage die: it is rebuilt once, and copied', async () => {
+    const world = await pairs(42)
+    await trainedTo(world, 8)
+    assert.ok((await killHolders(world, [2])) < HEALED)
+    await world.start('z')
+    const { clock } = world.network
+    await clock.runUntil(() => world.holding(2).length === 2, STUCK)
+    const how = world.holding(2).map((process) => taken(process, 2).how)
+    assert.deepEqual(how.sort(), ['average', 'replica'])
+    const rates = world.holding(2).map(({ holders }) => holders.held(2)!.rate)
+    assert.deepEqual(rates, [1.1, 1.1], 'the rate belongs to the stage')
+  })
+})
+
 describe('moves', () => {
   test('a spare takes over one of two stages with its optimizer, to the bit', async () => {
     const world = await running(SEVEN.slice(0, 6), { seed: 17 })

@@ -2,9 +2,9 @@
 
 import type { Bell } from '../bell.ts'
 import { StarlingError } from '../errors.ts'
-import type { PeerName, Swarm } from '../ports.ts'
+import type { PeerName } from '../ports.ts'
 import type { Ledger, Outcome } from './ledger.ts'
-import { exchangeQuestion, METHODS, outcomeAnswer, QUESTION_TIMEOUT } from './messages.ts'
+import { type ExchangeSwarm, exchangeQuestion, METHODS, outcomeAnswer, QUESTION_TIMEOUT } from './messages.ts'
 
 /** Pause before a question that failed is asked again, ms. */
 export const RETRY = 500
@@ -26,7 +26,7 @@ const MAX_GARBAGE = 3
 const STOP_GRACE = 2_000
 
 interface Modules {
-  swarm: Swarm
+  swarm: ExchangeSwarm
   ledger: Ledger
 }
 
@@ -120,12 +120,17 @@ export async function partnerGaveUp(
 }
 
 /** Heard from lately, and not leaving. */
-export function isMember(swarm: Swarm, peer: PeerName): boolean {
+export function isMember(swarm: ExchangeSwarm, peer: PeerName): boolean {
   return swarm.members().some((member) => member.peer === peer && member.status.phase !== 'leaving')
 }
 
 /** Decodes what a peer sent; a peer that sends garbage has it held against it. Throws StarlingError 'bad-message'. */
-export function read<T>(swarm: Swarm, from: PeerName, type: { decode(bytes: Uint8Array): T }, bytes: Uint8Array): T {
+export function read<T>(
+  swarm: Pick<ExchangeSwarm, 'penalize'>,
+  from: PeerName,
+  type: { decode(bytes: Uint8Array): T },
+  bytes: Uint8Array,
+): T {
   try {
     return type.decode(bytes)
   } catch (error) {

@@ -68,7 +68,7 @@ export interface Prepared {
 /** The records of one peer. Call {@link Ledger.open} before anything else. */
 export class Ledger {
   readonly #records: RecordStore
-  readonly #learner: Learner
+  readonly #learner: Pick<Learner, 'bytes'>
   /** Rounds are kept on disk. */
   readonly #keep: boolean
   /** By exchange, oldest first; at most {@link MAX_OUTCOMES}. */
@@ -77,7 +77,7 @@ export class Ledger {
   /** The replica's vectors on their way to disk. */
   #saving: Promise<void> | undefined
 
-  constructor(records: RecordStore, learner: Learner, options: { keep: boolean }) {
+  constructor(records: RecordStore, learner: Pick<Learner, 'bytes'>, options: { keep: boolean }) {
     this.#records = records
     this.#learner = learner
     this.#keep = options.keep

@@ -1,11 +1,12 @@
 /** What the two sides of an exchange share: its terms, and the moves that both of them make. See exchange.ts. */
 import { StarlingError } from '../errors.ts'
 import type { ExchangeFailure } from '../events.ts'
-import type { Learner, PeerName, Swarm } from '../ports.ts'
+import type { Learner, PeerName } from '../ports.ts'
 import { MAX_CLAIMED_ROUND } from '../replica/index.ts'
 import type { BlobReference, Blobs } from '../transfer/index.ts'
 import { isMember } from './doubt.ts'
 import type { Ledger, Outcome, PreparedExchange } from './ledger.ts'
+import type { ExchangeSwarm } from './messages.ts'
 import { type Reach, shareOf } from './reach.ts'
 import { inspectTask, type TensorOptions } from './tasks.ts'
 
@@ -45,8 +46,9 @@ export type ExchangePhase =
   | 'committed'
 
 export interface ExchangeModules {
-  swarm: Swarm
-  learner: Learner
+  swarm: ExchangeSwarm
+  /** Has the vectors and does the tasks of tasks.ts. */
+  learner: Pick<Learner, 'bytes' | 'compute'>
   blobs: Blobs
   ledger: Ledger
   tensor: TensorOptions
@@ -115,7 +117,12 @@ export function refusalIn(
 }
 
 /** Why a partner is not waited for any longer, with `left` ms to go. */
-export function gone(swarm: Swarm, partner: PeerName, left: number, signal: AbortSignal): ExchangeFailure | undefined {
+export function gone(
+  swarm: ExchangeSwarm,
+  partner: PeerName,
+  left: number,
+  signal: AbortSignal,
+): ExchangeFailure | undefined {
   if (signal.aborted) {
     return 'aborted'
   }

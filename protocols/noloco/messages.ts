@@ -1,5 +1,6 @@
 /** What NoLoCo peers say to each other, beside heartbeats and bulk transfer. Every question is answered at once or within {@link PARK}. */
 import { z } from 'zod'
+import type { Swarm } from '../ports.ts'
 import { blobReferenceSchema } from '../transfer/index.ts'
 import { defineMessage } from '../wire/index.ts'
 
@@ -14,6 +15,9 @@ export const METHODS = {
   /** Restarted responder to initiator: what did you do about this exchange? */
   outcome: 'noloco-outcome',
 } as const
+
+/** What an exchange needs of a swarm. Whoever holds several things to exchange gives each a swarm with methods of its own names. */
+export type ExchangeSwarm = Pick<Swarm, 'self' | 'run' | 'clock' | 'members' | 'ask' | 'answer' | 'penalize'>
 
 const count = z
   .number()

@@ -1,11 +1,11 @@
 /** Where this peer is on the logical clock of rounds, who waits for it further on, and the questions that wait until it gets there. */
 
 import { Bell } from '../bell.ts'
-import type { PeerName, Swarm } from '../ports.ts'
+import type { PeerName } from '../ports.ts'
 import { MAX_CLAIMED_ROUND } from '../replica/index.ts'
 import type { PreparedExchange } from './ledger.ts'
 import type { Appointment } from './meeting.ts'
-import { PARK } from './messages.ts'
+import { type ExchangeSwarm, PARK } from './messages.ts'
 
 /** Questions kept waiting at once. Above that they are answered with 'later' or 'pending'. */
 const MAX_PARKED = 256
@@ -27,7 +27,7 @@ export type Place =
 export class Rounds {
   /** Rings at every change of what the two sides of an exchange wait for. */
   readonly bell = new Bell()
-  readonly #swarm: Swarm
+  readonly #swarm: ExchangeSwarm
   readonly #partnerOf: (round: number) => PeerName | undefined
   /** Highest round each peer has called for. At most {@link MAX_INVITATIONS}. */
   readonly #invitations = new Map<PeerName, number>()
@@ -36,7 +36,7 @@ export class Rounds {
   #unresolved: PreparedExchange | undefined
   #parked = 0
 
-  constructor(swarm: Swarm, partnerOf: (round: number) => PeerName | undefined) {
+  constructor(swarm: ExchangeSwarm, partnerOf: (round: number) => PeerName | undefined) {
     this.#swarm = swarm
     this.#partnerOf = partnerOf
   }

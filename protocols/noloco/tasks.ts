@@ -1,6 +1,6 @@
 /**
  * What NoLoCo does with tensors, as compute tasks: pure functions that run where the parameters live, between two training steps. They go
- * through the model in slices of {@link SLICE} elements, so that the scratch vectors stay in the processor's cache and cost no memory.
+ * through the model in slices of {@link TENSOR_SLICE} elements, so that the scratch vectors stay in the processor's cache and cost no memory.
  */
 import type { VectorSpec } from '../../kernels/index.ts'
 import { type CodecName, codecs } from '../codecs/index.ts'
@@ -12,7 +12,7 @@ import { composeMessage, outerStep } from './outer-step.ts'
 import { constantsOf, type NolocoOptions, type OuterConstants } from './stability.ts'
 
 /** Elements worked on at a time; 256 KiB per vector, and a multiple of the code's block. */
-const SLICE = 65_536
+export const TENSOR_SLICE = 65_536
 
 /** What every task needs to know. */
 export interface TensorOptions {
@@ -23,7 +23,7 @@ export interface TensorOptions {
 /** Vectors of the strategy for a model of `size` elements. `theta` and `gradient` are the learner's. */
 export function nolocoVectors(size: number, options: NolocoOptions): VectorSpec {
   const bytes = codecs[options.codec].bytes(size)
-  const slice = Math.min(SLICE, size)
+  const slice = Math.min(TENSOR_SLICE, size)
   return {
     phi: { type: 'float32', length: size },
     delta: { type: 'float32', length: size },
@@ -57,8 +57,8 @@ function* slices(context: ComputeContext): Generator<Slice> {
   const delta = context.float32('delta')
   const own = context.float32('noloco-own')
   const partner = context.float32('noloco-partner')
-  for (let start = 0; start < theta.length; start += SLICE) {
-    const end = Math.min(start + SLICE, theta.length)
+  for (let start = 0; start < theta.length; start += TENSOR_SLICE) {
+    const end = Math.min(start + TENSOR_SLICE, theta.length)
     yield {
       start,
       theta: theta.subarray(start, end),

@@ -117,7 +117,7 @@ export function createHoldersWorld(options: HoldersWorldOptions): HoldersWorld {
     const gradients = Array.from({ length: checked.dataPeers }, (_, i) => (i === 0 ? 'gradient' : `gradient-${i}`))
     const vectors = SharedVectors.create({
       ...Object.fromEntries(['theta', 'm', ...gradients].map((vector) => [vector, { type: 'float32', length }])),
-      ...holdersVectors(cut),
+      ...holdersVectors(cut, checked),
     })
     const stages = mortal(createStages(cut, vectors, gradients), life)
     const context: ComputeContext = {
@@ -254,7 +254,7 @@ async function drive(process: HolderProcess, stages: number, signal: AbortSignal
       continue
     }
     const step = ends.step + 1
-    const peers = Array.from({ length: stages }, (_, index) => holders.ready(index + 1)[0])
+    const peers = Array.from({ length: stages }, (_, index) => turnOf(holders.ready(index + 1), step))
     const asked = peers.map((peer, index) => peer !== undefined && askStep(process, peer, index + 1, step))
     if ((await Promise.all(asked)).every((done) => done)) {
       await stepOnce(process, 0, step)
@@ -263,6 +263,9 @@ async function drive(process: HolderProcess, stages: number, signal: AbortSignal
     }
   }
 }
+
+/** Holders of one stage take turns. */
+const turnOf = (peers: readonly PeerName[], step: number): PeerName | undefined => peers[step % peers.length]
 
 async function askStep(process: HolderProcess, peer: PeerName, stage: number, step: number): Promise<boolean> {
   const { swarm, holders } = process

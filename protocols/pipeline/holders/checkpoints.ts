@@ -40,6 +40,8 @@ export interface CheckpointsContext {
   view: StageView
   own: OwnParts
   ready(part: number): readonly PeerName[]
+  /** A part of this peer is another now than it was. */
+  taken(own: OwnPart): void
   say(): void
 }
 
@@ -161,7 +163,7 @@ export class Checkpoints {
 
   /** Every ready part of this peer <- its copy of the step to which the run was set back. A part without one is another's to take. */
   async #goBack(signal: AbortSignal): Promise<void> {
-    const { own, config, say } = this.#context
+    const { own, config, say, taken } = this.#context
     const { step, epoch } = this.#back
     for (const held of [...own]) {
       if (held.state !== 'ready') {
@@ -181,6 +183,7 @@ export class Checkpoints {
         }
         held.origin = 'checkpoint'
         held.state = 'ready'
+        taken(held)
       } catch (error) {
         expected(error, signal)
         own.drop(held.part)

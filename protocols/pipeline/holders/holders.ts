@@ -17,7 +17,8 @@ import { Ends } from './ends.ts'
 import { Leaving } from './leaving.ts'
 import { aliveAnswer, aliveQuestion, type Hold, METHODS, type Statement } from './messages.ts'
 import { Moves } from './moves.ts'
-import { OwnParts, rangeOf } from './own.ts'
+import { Outer } from './outer.ts'
+import { type OwnPart, OwnParts, rangeOf } from './own.ts'
 import { nextIncarnation, readHeld } from './records.ts'
 import { Roles } from './roles.ts'
 import { StartGate } from './start-gate.ts'
@@ -41,6 +42,7 @@ export class StageHolders implements Holders {
   readonly #ends: Ends
   readonly #moves: Moves
   readonly #checkpoints: Checkpoints
+  readonly #outer: Outer
   readonly #leaving: Leaving
   readonly #roles: Roles
   readonly #kept: Map<number, Kept>
@@ -52,6 +54,7 @@ export class StageHolders implements Holders {
   #watching: Promise<void> = Promise.resolve()
   #memberNames: ReadonlySet<PeerName> = new Set()
   #msPerRow: number | undefined
+  #failure: { error: unknown } | undefined
   #finishing = false
   #ended = false
 
@@ -74,7 +77,12 @@ export class StageHolders implements Holders {
       ready: (part) => this.ready(part),
       epoch: () => this.#checkpoints.back.epoch,
     })
-    this.#checkpoints = new Checkpoints({ ...shared, ready: (part) => this.ready(part) })
+    this.#checkpoints = new Checkpoints({
+      ...shared,
+      ready: (part) => this.ready(part),
+      taken: (own) => this.#taken(own),
+    })
+    this.#outer = new Outer(shared)
     this.#moves = new Moves({ ...shared, planned: (move) => this.#roles.planned(move) })
     this.#leaving = new Leaving(shared)
     this.#roles = new Roles({
@@ -87,7 +95,7 @@ export class StageHolders implements Holders {
       checkpoints: this.#checkpoints,
       leaving: this.#leaving,
       keeps: () => this.#ends.take(),
-      taken: (part) => this.#taken(part),
+      taken: (own) => this.#taken(own),
       ended: () => this.#ended,
     })
   }
@@ -123,17 +131,18 @@ export class StageHolders implements Holders {
     this.#connections()
     this.#statements.start()
     this.#watching = this.#roles.watch(this.#stopped.signal)
-    this.#watching.catch((error: unknown) => {
-      this.#end()
-      this.#config.onBroken?.(error)
-    })
+    this.#watching.catch((error: unknown) => this.#fail(error))
   }
 
   async stop(): Promise<void> {
     this.#end()
     try {
       await this.#watching
+      if (this.#failure !== undefined) {
+        throw this.#failure.error
+      }
     } finally {
+      await this.#outer.stop()
       await this.#ends.settled()
       await this.#checkpoints.settled()
       await this.#statements?.stop()
@@ -189,6 +198,7 @@ export class StageHolders implements Holders {
     course.applied++
     course.norm = norm
     this.#checkpoints.stepped(part, this.#stopped.signal)
+    this.#outer.stepped(part, (error) => this.#fail(error))
     if (part === 0) {
       this.#ends.give(this.#stopped.signal)
     } else {
@@ -344,14 +354,25 @@ export class StageHolders implements Holders {
   }
 
   /** A part is there. */
-  #taken(part: number): void {
-    if (part === 0) {
+  #taken(own: OwnPart): void {
+    if (own.part === 0) {
       this.#ends.taken()
+    }
+    this.#outer.taken(own).catch((error: unknown) => this.#fail(error))
+  }
+
+  /** A fault of ours ends the holders. A stop is none. */
+  #fail(error: unknown): void {
+    if (!this.#stopped.signal.aborted) {
+      this.#failure = { error }
+      this.#end()
+      this.#config.onBroken?.(error)
     }
   }
 
   #changed(): void {
     this.#lookForEnd()
+    this.#outer.tidy()
     this.bell.ring()
   }
 

@@ -41,7 +41,7 @@ export interface RolesContext {
   /** See {@link TakeContext.keeps}. */
   keeps(): Promise<number | undefined>
   /** A part has come to this peer. */
-  taken(part: number): void
+  taken(own: OwnPart): void
   /** The run is over. */
   ended(): boolean
   /** Tells the others what this peer holds now. */
@@ -212,7 +212,7 @@ export class Roles {
         kept.delete(old.part)
       }
     }
-    tell(part)
+    tell(claimed)
     const { step } = course
     config.modules.report({ kind: 'stage-taken', stage: part, how, from, step, degraded, bytes, milliseconds })
     say()

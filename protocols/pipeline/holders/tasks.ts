@@ -1,18 +1,20 @@
 /** What taking and giving parts does with vectors, as compute tasks. Parts are ranges of theta; nothing of their size is allocated. */
 import type { VectorSpec } from '../../../kernels/index.ts'
 import type { ComputeTask, StageCut } from '../../ports.ts'
+import type { PipelineOptions } from '../options.ts'
 import { averageInto } from '../recovery.ts'
+import { outerTasks, outerVectors } from './outer-tasks.ts'
 import type { Range } from './own.ts'
 
 /** Where a copy lies that others fetch: parameters of one part. */
 export const COPY = 'pipeline-copy'
 
 /** Vectors of the holders. */
-export function holdersVectors(cut: StageCut): VectorSpec {
-  return { [COPY]: { type: 'float32', length: Math.max(...cut.sizes) } }
+export function holdersVectors(cut: StageCut, options: PipelineOptions): VectorSpec {
+  return { [COPY]: { type: 'float32', length: Math.max(...cut.sizes) }, ...outerVectors(cut, options) }
 }
 
-/** Beside theta and the moments nothing of the holders is kept in a checkpoint. */
+/** Beside theta and the moments nothing of the holders is kept in a checkpoint: a process that goes on from one begins its outer rounds anew. */
 export const holdersState: readonly string[] = []
 
 /** The copy <- a range of theta. */
@@ -95,4 +97,5 @@ export const holdersTasks = [
   adoptTask,
   zeroTask,
   aliveTask,
+  ...outerTasks,
 ] as readonly ComputeTask<never, unknown>[]
