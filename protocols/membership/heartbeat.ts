@@ -44,6 +44,23 @@ export const heartbeatMessage = defineMessage<Heartbeat>(
   { maxBytes: 512, maxDepth: 3, maxItems: 32 },
 )
 
+/** What arrays of bytes said that were read already. An entry goes with its bytes. */
+const read = new WeakMap<Uint8Array, Heartbeat>()
+
+/**
+ * As `heartbeatMessage.decode`, once for the same array: decoding is most of what a heartbeat costs, and one that is looked at first and handled
+ * then, or by many peers of one process, is the same. The bytes must not change after that.
+ */
+export function readHeartbeat(bytes: Uint8Array): Heartbeat {
+  const known = read.get(bytes)
+  if (known !== undefined) {
+    return known
+  }
+  const heartbeat = heartbeatMessage.decode(bytes)
+  read.set(bytes, heartbeat)
+  return heartbeat
+}
+
 /** The status without a loss that no heartbeat can carry: a run that diverges is still a member. */
 export function withoutStray(status: MemberStatus): MemberStatus {
   const kept = { ...status }

@@ -5,7 +5,14 @@
 import { StarlingError } from '../errors.ts'
 import type { GossipMessage, Member, MemberStatus, PeerName, Swarm, Transport, Verdict } from '../ports.ts'
 import { RateLimit } from '../rate-limit.ts'
-import { HEARTBEAT_TOPIC, type Heartbeat, heartbeatMessage, memberStatusSchema, withoutStray } from './heartbeat.ts'
+import {
+  HEARTBEAT_TOPIC,
+  type Heartbeat,
+  heartbeatMessage,
+  memberStatusSchema,
+  readHeartbeat,
+  withoutStray,
+} from './heartbeat.ts'
 import { HEARTBEAT_GAP, intervalFor, Pace, WELCOME } from './pace.ts'
 import { type Heard, MemberView } from './view.ts'
 
@@ -87,8 +94,8 @@ class HeartbeatSwarm implements RunningSwarm {
   #soon = false
   /** Members as listeners last saw them, so that falling silent is noticed. At most `maxMembers`. */
   #live = new Map<PeerName, Member>()
-  /** What bytes that were accepted say, until they are handled: decoding is most of what a heartbeat costs. */
-  readonly #accepted = new WeakMap<Uint8Array, Heartbeat>()
+  /** None of them falls silent before that. */
+  #quietUntil = Number.POSITIVE_INFINITY
 
   constructor(transport: Transport, options: SwarmOptions) {
     const maxMembers = options.maxMembers ?? 1_024
@@ -211,7 +218,7 @@ class HeartbeatSwarm implements RunningSwarm {
       if (this.#state === 'running' && now >= this.#due) {
         await this.#send()
       }
-      if (this.#state === 'running' && [...this.#live.keys()].some((peer) => !this.#view.isLive(peer, now))) {
+      if (this.#state === 'running' && now >= this.#quietUntil) {
         this.#dropSilent()
       }
     }
@@ -224,7 +231,7 @@ class HeartbeatSwarm implements RunningSwarm {
     }
     let heartbeat: Heartbeat
     try {
-      heartbeat = heartbeatMessage.decode(message.data)
+      heartbeat = readHeartbeat(message.data)
     } catch (error) {
       if (!(error instanceof StarlingError)) {
         throw error
@@ -241,7 +248,6 @@ class HeartbeatSwarm implements RunningSwarm {
     if (!this.#rates.allow(message.from, cost, this.#transport.clock.now())) {
       return { verdict: 'ignore', reason: 'too-many-heartbeats' }
     }
-    this.#accepted.set(message.data, heartbeat)
     return { verdict: 'accept' }
   }
 
@@ -270,11 +276,12 @@ class HeartbeatSwarm implements RunningSwarm {
     if (this.#state !== 'running') {
       return
     }
-    const heartbeat = this.#accepted.get(message.data) ?? heartbeatMessage.decode(message.data)
+    const heartbeat = readHeartbeat(message.data)
     const now = this.#transport.clock.now()
     const heard = this.#view.hear(message.from, heartbeat, now)
+    this.#quietUntil = Math.min(this.#quietUntil, this.#view.quietUntil)
     if (heard !== 'stale' && heard !== 'full') {
-      this.#note({ peer: message.from, seenAt: now, status: heartbeat.status }, heard)
+      this.#note(this.#view.get(message.from) as Member, heard)
     }
   }
 
@@ -305,6 +312,7 @@ class HeartbeatSwarm implements RunningSwarm {
   /** Compares with what listeners last saw and tells them who fell silent. */
   #dropSilent(): void {
     const live = new Map(this.members().map((each) => [each.peer, each]))
+    this.#quietUntil = this.#view.quietUntil
     const silent = [...this.#live.values()].filter(({ peer }) => !live.has(peer))
     this.#live = live
     for (const member of silent) {

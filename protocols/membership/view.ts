@@ -3,8 +3,10 @@ import type { Member, PeerName } from '../ports.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import { silentAfter } from './pace.ts'
 
-interface Record extends Heartbeat {
-  seenAt: number
+/** A member and the heartbeat that it was last heard by. Replaced by the next one, never changed. */
+interface Record extends Member {
+  sequence: number
+  interval: number
 }
 
 /** What a heartbeat changed. `known` is a live member that said something new of itself. */
@@ -18,6 +20,11 @@ export class MemberView {
    */
   readonly #records = new Map<PeerName, Record>()
   readonly #maxMembers: number
+  /** Names in {@link MemberView.#records}, sorted; undefined after one came or went. */
+  #names: PeerName[] | undefined
+  /** The live members, handed out until one of them changes or falls silent: whoever looks often must not pay for all of them each time. */
+  #members: readonly Member[] | undefined
+  #quietUntil = Number.POSITIVE_INFINITY
 
   constructor(maxMembers: number) {
     this.#maxMembers = maxMembers
@@ -43,7 +50,12 @@ export class MemberView {
       return 'full'
     }
     const wasLive = known !== undefined && this.#isLive(known, now)
-    this.#records.set(peer, { ...heartbeat, seenAt: now })
+    if (known === undefined) {
+      this.#names = undefined
+    }
+    this.#members = undefined
+    this.#records.set(peer, { peer, seenAt: now, status, sequence, interval: heartbeat.interval })
+    this.#quietUntil = Math.min(this.#quietUntil, now + silentAfter(heartbeat.interval))
     if (status.phase === 'leaving') {
       return wasLive ? 'left' : 'stale'
     }
@@ -53,21 +65,32 @@ export class MemberView {
     return known.status.incarnation === status.incarnation ? 'known' : 'restarted'
   }
 
-  /** Live members, sorted by name. */
-  members(now: number): Member[] {
-    const members: Member[] = []
-    for (const [peer, record] of this.#records) {
-      if (this.#isLive(record, now)) {
-        members.push({ peer, seenAt: record.seenAt, status: record.status })
+  /** Live members, sorted by name. The same array until something changes. */
+  members(now: number): readonly Member[] {
+    if (this.#members === undefined || now >= this.#quietUntil) {
+      const members: Member[] = []
+      this.#names ??= [...this.#records.keys()].sort()
+      this.#quietUntil = Number.POSITIVE_INFINITY
+      for (const name of this.#names) {
+        const record = this.#records.get(name) as Record
+        if (this.#isLive(record, now)) {
+          members.push(record)
+          this.#quietUntil = Math.min(this.#quietUntil, record.seenAt + silentAfter(record.interval))
+        }
       }
+      this.#members = members
     }
-    return members.sort((a, b) => (a.peer < b.peer ? -1 : 1))
+    return this.#members
   }
 
-  /** Whether a peer was heard lately and has not left. */
-  isLive(peer: PeerName, now: number): boolean {
-    const record = this.#records.get(peer)
-    return record !== undefined && this.#isLive(record, now)
+  /** No member falls silent before that, ms on this peer's clock. */
+  get quietUntil(): number {
+    return this.#quietUntil
+  }
+
+  /** What a peer was last heard saying, live or not. */
+  get(peer: PeerName): Member | undefined {
+    return this.#records.get(peer)
   }
 
   /** Number of records, live or not. */

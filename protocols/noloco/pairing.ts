@@ -26,12 +26,48 @@ export function pairsOf(run: string, round: number, view: readonly PeerName[]): 
 
 /** The partner of `self` in a round among the peers of its view (itself included); undefined when it sits out or is not among them. */
 export function partnerOf(run: string, round: number, view: readonly PeerName[], self: PeerName): PeerName | undefined {
-  const order = roundOrder(run, round, view)
-  const at = order.indexOf(self)
-  return at < 0 ? undefined : order[at % 2 === 0 ? at + 1 : at - 1]
+  const known = latest.find((entry) => entry.run === run && entry.round === round && sameNames(entry.view, view))
+  const { partners } = known ?? remember(run, round, view)
+  return partners.get(self)
 }
+
+/** Who meets whom in one round, as far as the peers of one view go. */
+interface Matching {
+  run: string
+  round: number
+  view: readonly PeerName[]
+  partners: ReadonlyMap<PeerName, PeerName>
+}
+
+/** Matchings remembered: a peer asks for that of a round several times, and many peers of one process share them. */
+const MAX_MATCHINGS = 8
+
+/** The latest matchings, newest first; at most {@link MAX_MATCHINGS}. A matching is a function of what it is found by. */
+const latest: Matching[] = []
+
+function remember(run: string, round: number, view: readonly PeerName[]): Matching {
+  const partners = new Map<PeerName, PeerName>()
+  for (const [a, b] of pairsOf(run, round, view)) {
+    partners.set(a, b).set(b, a)
+  }
+  const matching = { run, round, view: [...view], partners }
+  latest.unshift(matching)
+  latest.length = Math.min(latest.length, MAX_MATCHINGS)
+  return matching
+}
+
+/** Whether both hold the same names in the same order. */
+function sameNames(a: readonly PeerName[], b: readonly PeerName[]): boolean {
+  return a === b || (a.length === b.length && a.every((name, i) => name === b[i]))
+}
+
+/** The view hashed last. */
+let hashed: { view: readonly PeerName[]; hash: string } | undefined
 
 /** Hash of a view, to tell in a log line whether two peers saw the same members. 16 hexadecimal digits. */
 export function viewHash(view: readonly PeerName[]): string {
-  return sha256Hex(JSON.stringify([...view].sort())).slice(0, 16)
+  if (hashed === undefined || !sameNames(hashed.view, view)) {
+    hashed = { view: [...view], hash: sha256Hex(JSON.stringify([...view].sort())).slice(0, 16) }
+  }
+  return hashed.hash
 }

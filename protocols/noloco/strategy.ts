@@ -241,15 +241,20 @@ class Noloco implements Strategy {
   }
 }
 
-/** Peers that take part in the pairing: those that train, this one included. Peers that join, leave or are finished are never picked. */
+/** Peers that take part in the pairing, sorted: those that train, this one included. Peers that join, leave or are finished are never picked. */
 function view(swarm: Swarm): PeerName[] {
-  return [
-    swarm.self,
-    ...swarm
-      .members()
-      .filter(({ status }) => status.phase === 'training')
-      .map(({ peer }) => peer),
-  ]
+  const names: PeerName[] = []
+  let told = false
+  for (const { peer, status } of swarm.members()) {
+    if (!told && swarm.self < peer) {
+      names.push(swarm.self)
+      told = true
+    }
+    if (status.phase === 'training') {
+      names.push(peer)
+    }
+  }
+  return told ? names : [...names, swarm.self]
 }
 
 /** NoLoCo, for the daemon's table of strategies. Its options are those of `nolocoOptionsSchema`. */

@@ -56,7 +56,7 @@ export function createBroadcast(parts: GossipParts): Gossip {
             return
           }
           node.received += copy.byteLength
-          validated(node, { topic, from: from.name, data: copy.slice() }, from.name)?.()
+          validated(node, { topic, from: from.name, data: copy }, from.name)?.()
         })
       }
       from.sent += data.byteLength * handed

@@ -79,7 +79,7 @@ export function createMesh(parts: GossipParts, parameters: GossipParameters): Go
           send(station, to, frame)
         }
       },
-      validate: ({ topic, from, data }, forwarder) => validated(node, { topic, from, data: data.slice() }, forwarder),
+      validate: ({ topic, from, data }, forwarder) => validated(node, { topic, from, data }, forwarder),
     })
     /** Looks at one more peer now and then, so that halves that were cut apart find each other again. */
     const explore = (): void => {
