@@ -9,15 +9,17 @@ import type { Strategy, StrategyDefinition, StrategyModules, WholeModel } from '
 import { PipelineEvaluation, patiently } from './evaluation.ts'
 import { createFlow, type Flow, PathFailure, type StepDone, Steps } from './flow/index.ts'
 import { createHolders, holdersState, holdersTasks, holdersVectors } from './holders/index.ts'
-import { type PipelineOptions, stageCount } from './options.ts'
+import { keptStages, type PipelineOptions, quotaOf, stageCount } from './options.ts'
 import {
   chosenPaths,
   naturalOrder,
   type PathGenerator,
+  plannedPaths,
   randomPaths,
   sequentialPaths,
   twinPaths,
 } from './paths/index.ts'
+import { createPlanner, type Planner } from './skip/index.ts'
 import { flowTasks, flowVectors } from './tasks.ts'
 import type { Holders } from './types.ts'
 
@@ -42,6 +44,8 @@ class Pipeline implements Strategy {
   readonly #holders: Holders
   readonly #flow: Flow
   readonly #steps: Steps
+  /** With `routing: skip`. */
+  readonly #planner: Planner | undefined
   readonly #evaluation: PipelineEvaluation
   /** Aborted when the run ends, whatever how. */
   readonly #ended = new AbortController()
@@ -60,11 +64,22 @@ class Pipeline implements Strategy {
     const onBroken = (error: unknown): void => this.#break(error)
     this.#holders = modules.holders ?? createHolders({ modules: this.#modules, options, cut, resumed, onBroken })
     this.#flow = createFlow(this.#modules, options, this.#holders, onBroken)
-    this.#steps = new Steps(this.#flow.parts, this.#flow.data, modules.paths ?? pathsOf(options, cut, modules), {
-      onLost: (failure, step) => this.#lost(failure, step),
-      onReady: (step, signal) => this.#evaluation.ready(step, signal),
-      onWaiting: (what) => report({ kind: 'waiting', for: what }),
-    })
+    if (options.routing === 'skip') {
+      const { skip } = options
+      const bytes = this.#flow.parts.tensors.size(cut.rows, 0)
+      const planned = { keep: keptStages(options), fullEvery: skip.fullEvery, quota: quotaOf(options), bytes }
+      this.#planner = createPlanner({ swarm, report, holders: this.#holders, cut, options: planned })
+    }
+    this.#steps = new Steps(
+      this.#flow.parts,
+      this.#flow.data,
+      modules.paths ?? pathsOf(options, cut, modules, this.#planner),
+      {
+        onLost: (failure, step) => this.#lost(failure, step),
+        onReady: (step, signal) => this.#evaluation.ready(step, signal),
+        onWaiting: (what) => report({ kind: 'waiting', for: what }),
+      },
+    )
     const parts = (): Promise<number> => stages.validationParts()
     this.#evaluation = new PipelineEvaluation(modules, this.#holders, cut.stages, parts, () => this.#steps)
     swarm.announce({ phase: 'joining' })
@@ -90,6 +105,7 @@ class Pipeline implements Strategy {
     const stop = this.#flow.start()
     try {
       await this.#holders.start(ended)
+      this.#planner?.run(ended).catch((error: unknown) => this.#break(error))
       swarm.announce({ phase: 'training' }, true)
       while (!ended.aborted && !this.#holders.finished() && this.#whole === undefined) {
         const ends = this.#holders.held(0)
@@ -184,6 +200,7 @@ class Pipeline implements Strategy {
   }
 
   #lost({ stage, peer, reason, code }: PathFailure, step: number): void {
+    this.#planner?.lost(stage, peer)
     const others = this.#holders.ready(stage).length > 0
     // A stage that was given to another, as it should be, is no loss.
     if (code !== 'moved' || !others) {
@@ -235,8 +252,16 @@ class Pipeline implements Strategy {
 }
 
 /** Where the microbatches of a step go. */
-function pathsOf(options: PipelineOptions, { stages }: StageCut, { swarm }: StrategyModules): PathGenerator {
-  switch (options.routing) {
+function pathsOf(
+  { routing }: PipelineOptions,
+  { stages }: StageCut,
+  { swarm }: StrategyModules,
+  planner: Planner | undefined,
+): PathGenerator {
+  if (planner !== undefined) {
+    return plannedPaths(stages, (step) => planner.pathsFor(step))
+  }
+  switch (routing) {
     case 'random':
       return randomPaths(stages, swarm.run, swarm.self)
     case 'twins':

@@ -6,6 +6,7 @@ import type { Hop, Path } from '../paths/types.ts'
 import { lossOf } from './courier.ts'
 import { PathFailure } from './data-side.ts'
 import type { FlowParts } from './parts.ts'
+import { forEach } from './signals.ts'
 
 /** Whole time for one question about a commit, ms: an optimizer step of a large stage, on a busy machine. */
 const COMMIT_TIMEOUT = 5_000
@@ -57,7 +58,7 @@ export class Commits {
 
   /** Throws a {@link PathFailure} where anybody has summed something else; nobody has taken a step then. */
   async check(commit: Commit, shares: readonly Share[], signal: AbortSignal): Promise<void> {
-    await Promise.all(shares.map((share) => this.#ask(commit, share, 'check', CHECK_TRIES, signal)))
+    await forEach(shares, signal, (share, own) => this.#ask(commit, share, 'check', CHECK_TRIES, own))
   }
 
   /**
@@ -71,21 +72,19 @@ export class Commits {
   ): Promise<{ norms: number[]; failures: PathFailure[] }> {
     const norms: number[] = []
     const failures: PathFailure[] = []
-    await Promise.all(
-      shares.map(async (share) => {
-        try {
-          norms.push(await this.#ask(commit, share, 'apply', APPLY_TRIES, signal))
-        } catch (error) {
-          if (!(error instanceof PathFailure)) {
-            throw error
-          }
-          failures.push(error)
-          if (error.reason !== 'refused') {
-            this.#debts.set(`${share.stage} ${share.peer}`, { ...commit, share })
-          }
+    await forEach(shares, signal, async (share, own) => {
+      try {
+        norms.push(await this.#ask(commit, share, 'apply', APPLY_TRIES, own))
+      } catch (error) {
+        if (!(error instanceof PathFailure)) {
+          throw error
         }
-      }),
-    )
+        failures.push(error)
+        if (error.reason !== 'refused') {
+          this.#debts.set(`${share.stage} ${share.peer}`, { ...commit, share })
+        }
+      }
+    })
     return { norms, failures }
   }
 

@@ -16,7 +16,8 @@ import { quotaOf } from '../options.ts'
 import type { Path } from '../paths/types.ts'
 import type { LossReason } from '../types.ts'
 import { lossOf } from './courier.ts'
-import { either, type FlowParts, NOTHING, passingCode, refuse } from './parts.ts'
+import { type FlowParts, NOTHING, passingCode, refuse } from './parts.ts'
+import { either, forEach } from './signals.ts'
 import { SlotPool } from './tensors.ts'
 
 /** A microbatch of which nothing was heard for so long is asked after, ms; and how often that is looked at. */
@@ -388,20 +389,18 @@ export class DataSide {
     const { courier, modules } = this.#parts
     const { path, ended, id } = trip
     const { origin: _, ...pass } = passOf(id)
-    const states = await Promise.all(
-      path.map(async ({ stage, peer }, hop) => {
-        const options = { timeout: WHERE_TIMEOUT, maxAnswer: whereAnswer.maxBytes, signal: ended.signal }
-        try {
-          const answer = await courier.ask(peer, METHODS.where, whereQuestion.encode({ ...pass, hop }), options)
-          return whereAnswer.decode(answer).state
-        } catch (error) {
-          if (!ended.signal.aborted) {
-            this.#fail(trip, new PathFailure(stage, peer, lossOf(error)))
-          }
-          return 'none'
+    const states = await forEach(path, ended.signal, async ({ stage, peer }, signal, hop) => {
+      const options = { timeout: WHERE_TIMEOUT, maxAnswer: whereAnswer.maxBytes, signal }
+      try {
+        const answer = await courier.ask(peer, METHODS.where, whereQuestion.encode({ ...pass, hop }), options)
+        return whereAnswer.decode(answer).state
+      } catch (error) {
+        if (!ended.signal.aborted) {
+          this.#fail(trip, new PathFailure(stage, peer, lossOf(error)))
         }
-      }),
-    )
+        return 'none'
+      }
+    })
     if (ended.signal.aborted) {
       return
     }

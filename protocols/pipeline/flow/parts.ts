@@ -83,26 +83,3 @@ export function pathFault(path: Path, cut: StageCut): string | undefined {
 
 /** Part whose output comes into a hop: the stage before, or the embedding. */
 export const partBefore = (path: Path, hop: number): number => (hop === 0 ? 0 : path[hop - 1]!.stage)
-
-/** A signal that aborts with either; not AbortSignal.any, which on Node 20 keeps something of every signal made from a long-lived one. */
-export function either(a: AbortSignal, b: AbortSignal): { signal: AbortSignal; end(): void } {
-  const both = new AbortController()
-  const onA = (): void => both.abort(a.reason)
-  const onB = (): void => both.abort(b.reason)
-  for (const [signal, listener] of [
-    [a, onA],
-    [b, onB],
-  ] as const) {
-    if (signal.aborted) {
-      listener()
-    }
-    signal.addEventListener('abort', listener, { once: true })
-  }
-  return {
-    signal: both.signal,
-    end() {
-      a.removeEventListener('abort', onA)
-      b.removeEventListener('abort', onB)
-    },
-  }
-}

@@ -18,7 +18,8 @@ import { quotaOf, slotsOf } from '../options.ts'
 import type { Held, LossReason } from '../types.ts'
 import { Book, type Visit } from './book.ts'
 import { lossOf } from './courier.ts'
-import { either, type FlowParts, NOTHING, partBefore, passingCode, pathFault, refuse } from './parts.ts'
+import { type FlowParts, NOTHING, partBefore, passingCode, pathFault, refuse } from './parts.ts'
+import { either } from './signals.ts'
 import { SlotPool } from './tensors.ts'
 
 /** Longest time for which a question waits for memory, ms: until the microbatch before is known to be out of it. */

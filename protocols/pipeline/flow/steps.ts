@@ -5,6 +5,7 @@ import type { Path, PathGenerator, Reachable } from '../paths/types.ts'
 import { Commits, sharesOf } from './commit.ts'
 import { type DataSide, PathFailure, type TripOrder, type TripResult } from './data-side.ts'
 import { type FlowParts, passingCode } from './parts.ts'
+import { Fan } from './signals.ts'
 
 /** Longest wait for a holder before the view is looked at again, ms. It rings at every change. */
 const LOOK_AGAIN = 1_000
@@ -180,6 +181,7 @@ export class Steps {
     const onAbort = (): void => ended.abort(signal.reason)
     signal.throwIfAborted()
     signal.addEventListener('abort', onAbort, { once: true })
+    const fan = new Fan(ended.signal)
     const under: Promise<TripResult | undefined>[] = []
     try {
       for (let number = 0; number < count; number++) {
@@ -194,10 +196,12 @@ export class Steps {
         }
         this.microbatches += order.id.keep ? 1 : 0
         under.push(
-          this.#travel({ ...order, slot }, ended.signal).catch((error: unknown) => {
-            ended.abort(error)
-            return undefined
-          }),
+          fan
+            .run((own) => this.#travel({ ...order, slot }, own))
+            .catch((error: unknown) => {
+              ended.abort(error)
+              return undefined
+            }),
         )
       }
     } catch (error) {
