@@ -6,7 +6,6 @@ import {
   createSync,
   MAX_BATCH,
   type MemberStatus,
-  type RecordStore,
   type Swarm,
   seededRandom,
   syncQuestion,
@@ -14,6 +13,8 @@ import {
   versionAnswer,
 } from '../../../protocols/index.ts'
 import { BENCH_RUN } from '../loopback.ts'
+import { memoryRecords } from '../records.ts'
+import { bound } from '../transport.ts'
 
 /** Authors' tokens, contributions a second: above what is measured, so that the limit is not. */
 const MAX_RATE = 1_024
@@ -90,24 +91,6 @@ function saysEqual(question: Uint8Array, answer: Uint8Array): boolean {
   return syncQuestion.decode(question).ask === 'version' && versionAnswer.decode(answer).equal
 }
 
-/** A transport's methods as plain properties, so that some can be replaced. */
-function bound(transport: Transport): Transport {
-  return {
-    self: transport.self,
-    clock: transport.clock,
-    random: (purpose) => transport.random(purpose),
-    connected: () => transport.connected(),
-    onConnections: (listener) => transport.onConnections(listener),
-    publish: (topic, data, signal) => transport.publish(topic, data, signal),
-    subscribe: (topic, handler) => transport.subscribe(topic, handler),
-    ask: (peer, method, question, options) => transport.ask(peer, method, question, options),
-    answer: (method, answerer) => transport.answer(method, answerer),
-    penalize: (peer, reason) => transport.penalize(peer, reason),
-    sign: (data) => transport.sign(data),
-    verify: (peer, data, signature) => transport.verify(peer, data, signature),
-  }
-}
-
 /** A swarm whose members are known from the start, so that no heartbeats blur what contributions cost. */
 function withMembers(transport: Transport, transports: readonly Transport[]): Swarm {
   const status: MemberStatus = {
@@ -131,19 +114,4 @@ function contributions(count: number, seed: string): Uint8Array {
     const byte = random.integer(256)
     return byte === MINUS_ZERO ? 0 : byte
   })
-}
-
-/** Nothing here outlives the measurement. */
-function memoryRecords(): RecordStore {
-  const kept = new Map<string, Uint8Array>()
-  return {
-    get: async (key) => kept.get(key),
-    put: async (key, value) => void kept.set(key, value),
-    delete: async (key) => void kept.delete(key),
-    keys: async (prefix, limit) =>
-      [...kept.keys()]
-        .filter((key) => key.startsWith(prefix))
-        .sort()
-        .slice(0, limit),
-  }
 }

@@ -1,9 +1,11 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
+import type { Plans } from '../../../bench/pipeline/plans.ts'
 import type { Throughput } from '../../../bench/pipeline/throughput.ts'
 import { jsonOption, whole } from '../../options.ts'
 import { createOutput, type Output, table } from '../../output.ts'
 
 interface PipelineBenchFlags {
+  part?: 'throughput' | 'plans'
   stages?: number[]
   layers?: number
   seconds?: number
@@ -23,7 +25,8 @@ function counts(text: string): number[] {
 /** `starling bench pipeline`: what stages cost and give. */
 export function benchPipeline(): Command {
   return new Command('pipeline')
-    .description('a model in stages, each a process of its own, against the same model whole in one process')
+    .description('a model in stages, each a process, against the same model in one; and plans of paths over slow links')
+    .addOption(new Option('--part <name>', 'measure this part only (default: both)').choices(['throughput', 'plans']))
     .addOption(new Option('--stages <counts>', 'numbers of stages to measure (default: 1,2,4)').argParser(counts))
     .addOption(new Option('--layers <count>', 'layers of the model (default: 4)').argParser(whole(1, 64)))
     .addOption(new Option('--microbatches <count>', 'microbatches of a step (default: 4)').argParser(whole(1, 16)))
@@ -40,17 +43,45 @@ export function benchPipeline(): Command {
     )
     .addOption(jsonOption())
     .addHelpText('after', '\nExample:\n  $ starling bench pipeline --json')
-    .action(async ({ json, ...options }: PipelineBenchFlags) => {
+    .action(async ({ json, part, ...options }: PipelineBenchFlags) => {
       const output = createOutput(json === true)
-      const { benchThroughput } = await import('../../../bench/pipeline/throughput.ts')
-      const figures = await benchThroughput({ ...options, onPart: (what) => output.note(`measuring ${what} ...`) })
-      for (const row of figures.stages) output.record({ kind: 'stages', ...row })
-      print(output, figures)
-      output.summary({ bench: 'pipeline', ...figures })
+      const onPart = (what: string): void => output.note(`measuring ${what} ...`)
+      const summary: { throughput?: Throughput; plans?: Plans } = {}
+      if (part !== 'plans') {
+        const { benchThroughput } = await import('../../../bench/pipeline/throughput.ts')
+        summary.throughput = await benchThroughput({ ...options, onPart })
+        for (const row of summary.throughput.stages) output.record({ kind: 'stages', ...row })
+        printThroughput(output, summary.throughput)
+      }
+      if (part !== 'throughput') {
+        const { benchPlans } = await import('../../../bench/pipeline/plans.ts')
+        summary.plans = await benchPlans({ onPlan: (name) => onPart(`plan ${name}`) })
+        for (const row of summary.plans.plans) output.record({ kind: 'plan', ...row })
+        printPlans(output, summary.plans)
+      }
+      output.summary({ bench: 'pipeline', ...summary })
     })
 }
 
-function print(output: Output, figures: Throughput): void {
+function printPlans(output: Output, { plans, nodes, stages, microbatches, forward, near, far }: Plans): void {
+  const [first] = plans
+  const rows = plans.map(({ plan, keep, simulated, measured }) => [
+    plan,
+    `${keep} of ${stages}`,
+    `${(simulated / 1_000).toFixed(2)} s`,
+    `${(measured / 1_000).toFixed(2)} s`,
+    `${((100 * measured) / (first?.measured ?? Number.NaN)).toFixed(0)} %`,
+  ])
+  output.line()
+  output.line(table(['plan', 'stages', 'simulated', 'measured', 'of sequential'], rows))
+  output.line()
+  output.line(
+    `${nodes} nodes in two regions, ${microbatches} microbatches of each of two data peers; a stage takes ${forward} ms forward, a way ${near} ms inside a region and ${far} ms across. ` +
+      'Medians of a data peer’s steps.',
+  )
+}
+
+function printThroughput(output: Output, figures: Throughput): void {
   const percent = (share: number): string => `${(100 * share).toFixed(0)} %`
   const rows = [
     [
