@@ -1,6 +1,6 @@
 /** Pipelines: stages at many peers, microbatches on paths through them, and stages that are lost and rebuilt. See docs/pipeline.md. */
 
-export { STAGES_TOPIC } from './holders/index.ts'
+export { createHolders, type HoldersConfig, holdersVectors, STAGES_TOPIC } from './holders/index.ts'
 export {
   keptStages,
   MAX_STAGES,

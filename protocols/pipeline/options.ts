@@ -48,13 +48,19 @@ const skipSchema = z.strictObject({
   fullEvery: z.number().int().min(0).max(100_000).default(10),
 })
 
+/** What `stages` may be. */
+const STAGES = `must be a number of stages from 1 to ${MAX_STAGES}, or a list of the layers of each`
+
 export const pipelineOptionsSchema = z
   .strictObject({
     /** How many stages, as equal as they can be; or how many layers each has. */
     stages: z
       .union(
-        [z.number().int().min(1).max(MAX_STAGES), z.array(z.number().int().min(1).max(1024)).min(1).max(MAX_STAGES)],
-        { error: `must be a number of stages from 1 to ${MAX_STAGES}, or a list of the layers of each` },
+        [
+          z.number().int(STAGES).min(1, STAGES).max(MAX_STAGES, STAGES),
+          z.array(z.number().int(STAGES).min(1, STAGES).max(1024, STAGES)).min(1, STAGES).max(MAX_STAGES, STAGES),
+        ],
+        { error: STAGES },
       )
       .default(2),
     /** Microbatches of one step of one data peer; must divide the batch. */

@@ -239,7 +239,11 @@ class Pipeline implements Strategy {
     return patiently(work, { steps: this.#steps, holders: this.#holders, modules: this.#modules }, signal)
   }
 
+  /** Something broke that nobody waits for. What breaks because the run has ended is no failure. */
   #break(error: unknown): void {
+    if (this.#ended.signal.aborted) {
+      return
+    }
     this.#failure ??= error
     this.#ended.abort(new StarlingError('aborted', 'the pipeline broke', {}))
   }

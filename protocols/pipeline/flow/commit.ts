@@ -4,9 +4,9 @@ import type { PeerName } from '../../ports.ts'
 import { commitAnswer, commitQuestion, METHODS } from '../messages.ts'
 import type { Hop, Path } from '../paths/types.ts'
 import { lossOf } from './courier.ts'
-import { PathFailure } from './data-side.ts'
 import type { FlowParts } from './parts.ts'
 import { forEach } from './signals.ts'
+import { PathFailure } from './trip.ts'
 
 /** Whole time for one question about a commit, ms: an optimizer step of a large stage, on a busy machine. */
 const COMMIT_TIMEOUT = 5_000

@@ -1,89 +1,21 @@
 /** The data peer's end of every microbatch: embeds it, sends it on its path, turns it round at the head, and takes its gradient back. */
 import { StarlingError } from '../../errors.ts'
-import type { PeerName, StageSource } from '../../ports.ts'
+import type { PeerName } from '../../ports.ts'
 import {
   type BackwardQuestion,
   type ForwardQuestion,
   type failedQuestion,
   keyOf,
-  METHODS,
   type PassId,
   passOf,
-  whereAnswer,
-  whereQuestion,
 } from '../messages.ts'
 import { quotaOf } from '../options.ts'
-import type { Path } from '../paths/types.ts'
-import type { LossReason } from '../types.ts'
-import { lossOf } from './courier.ts'
+import { type HandOver, lossOf } from './courier.ts'
 import { type FlowParts, NOTHING, passingCode, refuse } from './parts.ts'
-import { either, forEach } from './signals.ts'
+import { either } from './signals.ts'
 import { SlotPool } from './tensors.ts'
-
-/** A microbatch of which nothing was heard for so long is asked after, ms; and how often that is looked at. */
-const LATE = 1_500
-const WATCH_EVERY = 500
-
-/** Whole time for asking a hop what became of a microbatch, ms. */
-const WHERE_TIMEOUT = 2_500
-
-/** A hop that answers, but at which nothing moves for so long, is given up, ms; or so many times what the slowest microbatch took. */
-const STUCK = 30_000
-const STUCK_SHARE = 10
-
-/** A microbatch did not come back, and which hop that is laid to. */
-export class PathFailure extends Error {
-  readonly stage: number
-  readonly peer: PeerName
-  readonly reason: LossReason
-  readonly code: string
-
-  constructor(stage: number, peer: PeerName, loss: { reason: LossReason; code: string }) {
-    super(`stage ${stage} at ${peer}: ${loss.code}`)
-    this.stage = stage
-    this.peer = peer
-    this.reason = loss.reason
-    this.code = loss.code
-  }
-}
-
-/** What came back. */
-export interface TripResult {
-  loss: number
-  samples: number
-  right: number
-  /** Of a text that is to be continued. */
-  logits?: Float32Array
-}
-
-/** What is sent on its way. */
-export interface TripOrder {
-  id: PassId
-  path: Path
-  source: StageSource
-  /** Memory from {@link DataSide.slots}; given back when the trip has ended. */
-  slot: number
-}
-
-/** A microbatch of this data peer that is under way. */
-interface Trip extends TripOrder {
-  rows: number
-  /** embedding, then out; turned at the head; back. */
-  phase: 'begun' | 'out' | 'turned'
-  arrived: Promise<void> | undefined
-  gradient: Promise<void> | undefined
-  result: TripResult
-  begunAt: number
-  /** Latest sign that something moves, and what the hops said then. */
-  sign: number
-  states: string
-  /** Aborted when it has ended, whatever how. */
-  readonly ended: AbortController
-  /** Aborted when the peer to which something is being handed is known to have it. */
-  handed: AbortController
-  readonly resolve: (result: TripResult) => void
-  readonly reject: (error: unknown) => void
-}
+import { fail, PathFailure, type Trip, type TripOrder, type TripResult } from './trip.ts'
+import { Watch } from './watch.ts'
 
 export class DataSide {
   readonly #parts: FlowParts
@@ -93,7 +25,6 @@ export class DataSide {
   readonly #trips = new Map<string, Trip>()
   /** Longest that a microbatch took, ms. */
   #slowest = 0
-  #connected: ReadonlySet<PeerName> = new Set()
 
   constructor(parts: FlowParts) {
     this.#parts = parts
@@ -116,11 +47,7 @@ export class DataSide {
 
   /** Watches over what is under way until the signal aborts. */
   start(signal: AbortSignal): void {
-    const { swarm } = this.#parts.modules
-    const stop = swarm.onConnections(() => this.#onConnections())
-    this.#connected = new Set(swarm.connected())
-    signal.addEventListener('abort', stop, { once: true })
-    this.#watch(signal).catch((error: unknown) => signal.aborted || this.#parts.onBroken(error))
+    new Watch(this.#parts, this.#trips, () => this.#slowest).start(signal)
   }
 
   /** Sends a microbatch round. Rejects with a {@link PathFailure}, the learner's error, or the signal's reason; it counts for nothing then. */
@@ -207,7 +134,7 @@ export class DataSide {
     }
     // That it cannot hand something to this peer is laid to the holder itself: this peer is well.
     const hop = trip.path[question.hop] ?? trip.path[own]!
-    this.#fail(trip, new PathFailure(hop.stage, hop.peer, question))
+    fail(trip, new PathFailure(hop.stage, hop.peer, question))
     return NOTHING
   }
 
@@ -303,7 +230,7 @@ export class DataSide {
         modules.report({ kind: 'rejected', peer: from, what: 'tensor', reason: loss.code })
       }
       const hop = trip.path[backward ? 0 : trip.path.length - 1]!
-      this.#fail(trip, new PathFailure(hop.stage, hop.peer, loss))
+      fail(trip, new PathFailure(hop.stage, hop.peer, loss))
       throw error
     }
   }
@@ -311,9 +238,7 @@ export class DataSide {
   async #handOver(
     trip: Trip,
     hop: number,
-    order:
-      | Omit<Extract<Parameters<FlowParts['courier']['handOver']>[0], { method: 'forward' }>, 'to'>
-      | Omit<Extract<Parameters<FlowParts['courier']['handOver']>[0], { method: 'backward' }>, 'to'>,
+    order: Omit<Extract<HandOver, { method: 'forward' }>, 'to'> | Omit<Extract<HandOver, { method: 'backward' }>, 'to'>,
   ): Promise<void> {
     const { stage, peer } = trip.path[hop]!
     const { handed } = trip
@@ -347,84 +272,7 @@ export class DataSide {
     try {
       await part()
     } catch (error) {
-      this.#fail(trip, error)
-    }
-  }
-
-  #fail(trip: Trip, error: unknown): void {
-    if (!trip.ended.signal.aborted) {
-      trip.ended.abort(error)
-    }
-  }
-
-  /** A peer that is not connected any more: everything that goes through it has failed. */
-  #onConnections(): void {
-    const now = new Set(this.#parts.modules.swarm.connected())
-    const gone = [...this.#connected].filter((peer) => !now.has(peer))
-    this.#connected = now
-    for (const peer of gone) {
-      for (const trip of [...this.#trips.values()]) {
-        const hop = trip.path.find((each) => each.peer === peer)
-        if (hop !== undefined) {
-          this.#fail(trip, new PathFailure(hop.stage, peer, { reason: 'disconnected', code: 'peer-unreachable' }))
-        }
-      }
-    }
-  }
-
-  /** Asks after what is late. */
-  async #watch(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#parts.modules.swarm
-    while (!signal.aborted) {
-      await clock.sleep(WATCH_EVERY, signal)
-      const late = [...this.#trips.values()].filter(
-        ({ sign, phase }) => phase !== 'begun' && clock.now() - sign > Math.max(LATE, this.#slowest),
-      )
-      await Promise.all(late.map((trip) => this.#look(trip)))
-    }
-  }
-
-  /** Asks every hop what it knows of a microbatch; one that does not answer, or has dropped it, or at which nothing moves, is lost. */
-  async #look(trip: Trip): Promise<void> {
-    const { courier, modules } = this.#parts
-    const { path, ended, id } = trip
-    const { origin: _, ...pass } = passOf(id)
-    const states = await forEach(path, ended.signal, async ({ stage, peer }, signal, hop) => {
-      const options = { timeout: WHERE_TIMEOUT, maxAnswer: whereAnswer.maxBytes, signal }
-      try {
-        const answer = await courier.ask(peer, METHODS.where, whereQuestion.encode({ ...pass, hop }), options)
-        return whereAnswer.decode(answer).state
-      } catch (error) {
-        if (!ended.signal.aborted) {
-          this.#fail(trip, new PathFailure(stage, peer, lossOf(error)))
-        }
-        return 'none'
-      }
-    })
-    if (ended.signal.aborted) {
-      return
-    }
-    const now = modules.swarm.clock.now()
-    const said = states.join(' ')
-    if (said !== trip.states) {
-      trip.states = said
-      trip.sign = now
-      return
-    }
-    // Twice the same: what was on its way from one hop to the next at the first look has arrived.
-    const at =
-      trip.phase === 'turned'
-        ? states.findLastIndex((state) => state !== 'done')
-        : states.findIndex((state) => state !== 'passed' && state !== 'done')
-    const hop = path[at]
-    if (hop === undefined) {
-      // It is this peer that has it.
-      return
-    }
-    if (states[at] === 'none') {
-      this.#fail(trip, new PathFailure(hop.stage, hop.peer, { reason: 'refused', code: 'dropped' }))
-    } else if (now - trip.sign > Math.max(STUCK, STUCK_SHARE * this.#slowest)) {
-      this.#fail(trip, new PathFailure(hop.stage, hop.peer, { reason: 'silent', code: 'stuck' }))
+      fail(trip, error)
     }
   }
 }

@@ -19,9 +19,9 @@ import { StageSide } from './stage-side.ts'
 import { Tensors } from './tensors.ts'
 import { WorkQueue } from './work-queue.ts'
 
-export { PathFailure, type TripResult } from './data-side.ts'
 export type { FlowParts } from './parts.ts'
 export { type StepDone, Steps, type StepsEvents } from './steps.ts'
+export { PathFailure, type TripResult } from './trip.ts'
 
 /** Both ends of the flow at one peer. */
 export interface Flow {

@@ -6,7 +6,6 @@ import type { PeerName } from '../../ports.ts'
 import {
   type BackwardQuestion,
   type CommitQuestion,
-  commitAnswer,
   type ForwardQuestion,
   failedQuestion,
   METHODS,
@@ -15,11 +14,12 @@ import {
   type VisitState,
 } from '../messages.ts'
 import { quotaOf, slotsOf } from '../options.ts'
-import type { Held, LossReason } from '../types.ts'
+import type { LossReason } from '../types.ts'
 import { Book, type Visit } from './book.ts'
 import { lossOf } from './courier.ts'
 import { type FlowParts, NOTHING, partBefore, passingCode, pathFault, refuse } from './parts.ts'
 import { either } from './signals.ts'
+import { clearSum, commitStage, mustHold } from './stage-commit.ts'
 import { SlotPool } from './tensors.ts'
 
 /** Longest time for which a question waits for memory, ms: until the microbatch before is known to be out of it. */
@@ -72,7 +72,7 @@ export class StageSide {
     if (rows > learner.cut.rows || size !== tensors.size(rows, partBefore(path, hop))) {
       return refuse(this.#parts, from, 'tensor', 'bad-tensor')
     }
-    this.#mustHold(here.stage, question.epoch)
+    mustHold(this.#parts, here.stage, question.epoch)
     const book = this.#bookFor(question)
     const known = book.visit(question, hop)
     if (known !== undefined) {
@@ -149,49 +149,9 @@ export class StageSide {
     return this.#books.get(from)?.visit({ ...id, origin: from }, hop)?.state ?? 'none'
   }
 
-  /** Whether this peer has summed just what the data peer says; and, told so, one optimizer step. */
-  async commit(from: PeerName, question: CommitQuestion): Promise<Uint8Array> {
-    const { stages: learner, holders, queue, modules } = this.#parts
-    const { session, epoch, step, attempt, stage, phase } = question
-    if (step < 1 || step > modules.training.steps) {
-      return refuse(this.#parts, from, 'commit', 'bad-step')
-    }
-    const book = this.#books.get(from)
-    if (book === undefined || book.session !== session || book.attempt !== attempt) {
-      throw new StarlingError('not-summed', 'this peer has nothing of that step', {})
-    }
-    const done = book.applied.get(stage)
-    if (done?.attempt === attempt) {
-      return commitAnswer.encode({ gradientNorm: await done.gradientNorm })
-    }
-    this.#mustHold(stage, epoch)
-    const summed = [...(book.sums.get(stage) ?? [])].sort((a, b) => a - b)
-    if (summed.length !== question.microbatches.length || summed.some((m, i) => m !== question.microbatches[i])) {
-      throw new StarlingError('not-summed', 'this peer has summed other microbatches', { summed: summed.length })
-    }
-    if (phase === 'check') {
-      return commitAnswer.encode({})
-    }
-    const gradientNorm = queue.run('now', async () => {
-      // Looked at again: it may have been given away meanwhile.
-      const { place, step: before, applied, rate } = this.#mustHold(stage, epoch)
-      const taken = await learner.step(place, book.accumulator, { step, applied: applied + 1, rate })
-      const reached = Math.max(step, before)
-      holders.update(stage, { step: reached, norm: taken.gradientNorm })
-      modules.swarm.announce({ step: reached, round: reached })
-      await modules.learner.setStep(reached)
-      return taken.gradientNorm
-    })
-    book.sums.delete(stage)
-    book.applied.set(stage, { step, attempt, gradientNorm })
-    try {
-      return commitAnswer.encode({ gradientNorm: await gradientNorm })
-    } catch (error) {
-      const code = passingCode(error)
-      // What cannot be used must not be there for the next step.
-      this.#clear(stage, book.accumulator)
-      throw new StarlingError(code, `the stage could not take the step: ${code}`, { stage })
-    }
+  /** See {@link commitStage}. */
+  commit(from: PeerName, question: CommitQuestion): Promise<Uint8Array> {
+    return commitStage(this.#parts, this.#books.get(from), from, question)
   }
 
   /** No step will be taken any more: what failed attempts left in memory is dropped. */
@@ -210,17 +170,6 @@ export class StageSide {
       }
     }
     this.#books.clear()
-  }
-
-  #mustHold(stage: number, epoch: number): Held & { place: number } {
-    const held = this.#parts.holders.held(stage)
-    if (held === undefined || typeof held.place !== 'number') {
-      throw new StarlingError('moved', `this peer does not hold stage ${stage}`, { stage })
-    }
-    if (held.epoch !== epoch) {
-      throw new StarlingError('other-epoch', `this peer was set back ${held.epoch} times, not ${epoch}`, { stage })
-    }
-    return held as Held & { place: number }
   }
 
   /** The book of a pass's data peer, turned to its attempt. */
@@ -262,22 +211,9 @@ export class StageSide {
       this.#drop(book, visit)
     }
     for (const stage of book.sums.keys()) {
-      this.#clear(stage, book.accumulator)
+      clearSum(this.#parts, stage, book.accumulator)
     }
     book.sums.clear()
-  }
-
-  /** After whatever is being added just now. */
-  #clear(stage: number, accumulator: number): void {
-    const { queue, stages, holders, onBroken } = this.#parts
-    queue
-      .run('now', async () => {
-        const held = holders.held(stage)
-        if (held !== undefined) {
-          await stages.clear(held.place, accumulator)
-        }
-      })
-      .catch((error: unknown) => this.#stopped.signal.aborted || onBroken(error))
   }
 
   /** Waits for memory, and fetches the tensor into it. */
@@ -312,7 +248,7 @@ export class StageSide {
     const { stage } = path[hop]!
     const coded = await queue.run('forward', async () => {
       dropped.signal.throwIfAborted()
-      const { place } = this.#mustHold(stage, id.epoch)
+      const { place } = mustHold(this.#parts, stage, id.epoch)
       await this.#decode(visit, partBefore(path, hop), exponent, hop - 1)
       const started = clock.now()
       await learner.forward(place, rows, id.keep ? visit.slot : undefined)
@@ -357,13 +293,15 @@ export class StageSide {
     const before = partBefore(path, hop)
     const coded = await queue.run('backward', async () => {
       dropped.signal.throwIfAborted()
-      this.#mustHold(stage, id.epoch)
+      mustHold(this.#parts, stage, id.epoch)
       await this.#decode(visit, stage, exponent, hop + 1)
+      // Before anything is added: where that fails half way, the sum is known to need clearing.
+      const summed = book.sum(stage)
       const started = clock.now()
       await learner.backward(visit.slot!, book.accumulator)
       visit.milliseconds += clock.now() - started
       holders.measured(visit.milliseconds / rows)
-      book.sum(stage).add(id.microbatch)
+      summed.add(id.microbatch)
       return tensors.encode(visit.slot!, rows, before)
     })
     dropped.signal.throwIfAborted()

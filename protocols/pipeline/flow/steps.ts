@@ -3,9 +3,10 @@ import { StarlingError } from '../../errors.ts'
 import type { PeerName } from '../../ports.ts'
 import type { Path, PathGenerator, Reachable } from '../paths/types.ts'
 import { Commits, sharesOf } from './commit.ts'
-import { type DataSide, PathFailure, type TripOrder, type TripResult } from './data-side.ts'
+import type { DataSide } from './data-side.ts'
 import { type FlowParts, passingCode } from './parts.ts'
 import { Fan } from './signals.ts'
+import { PathFailure, type TripOrder, type TripResult } from './trip.ts'
 
 /** Longest wait for a holder before the view is looked at again, ms. It rings at every change. */
 const LOOK_AGAIN = 1_000
