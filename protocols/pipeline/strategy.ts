@@ -123,8 +123,7 @@ class Pipeline implements Strategy {
         this.#sayFinished()
       }
     } catch (error) {
-      stop()
-      await this.#holders.stop()
+      await this.#stop(stop)
       this.#check()
       // A stop at any point is a clean end.
       const stopped = error === signal.reason || (error instanceof StarlingError && error.code === 'aborted')
@@ -135,11 +134,18 @@ class Pipeline implements Strategy {
     }
     // Who is finished still serves the others, until the node stops.
     if (signal.aborted) {
-      stop()
-      await this.#holders.stop()
+      await this.#stop(stop)
     } else {
-      ended.addEventListener('abort', stop, { once: true })
+      const onEnd = (): void => void this.#stop(stop).catch((error: unknown) => this.#break(error))
+      ended.addEventListener('abort', onEnd, { once: true })
     }
+  }
+
+  /** Takes nothing new, and lets what had begun come to its end. */
+  async #stop(stop: () => void): Promise<void> {
+    stop()
+    await this.#flow.settled()
+    await this.#holders.stop()
   }
 
   async logits(tokens: readonly number[], signal: AbortSignal, omit: readonly number[] = []): Promise<Float32Array> {

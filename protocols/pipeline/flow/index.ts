@@ -32,6 +32,8 @@ export interface Flow {
   start(): () => void
   /** No step will be taken any more. */
   finish(): void
+  /** Resolves when nothing is being done with the parameters: a step that had begun is over. */
+  settled(): Promise<void>
 }
 
 export function createFlow(
@@ -51,6 +53,7 @@ export function createFlow(
     data,
     moved: courier.moved,
     finish: () => stage.finish(),
+    settled: () => parts.queue.run('now', async () => {}),
     start() {
       const stopped = new AbortController()
       const stops = [

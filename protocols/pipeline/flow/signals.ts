@@ -1,4 +1,5 @@
 /** Signals that follow others. Not AbortSignal.any, which on Node 20 keeps something of every signal made from a long-lived one. */
+import type { Clock } from '../../ports.ts'
 
 /** A signal that aborts with either of two, until it is ended. */
 export function either(a: AbortSignal, b: AbortSignal): { signal: AbortSignal; end(): void } {
@@ -19,6 +20,30 @@ export function either(a: AbortSignal, b: AbortSignal): { signal: AbortSignal; e
     end() {
       a.removeEventListener('abort', onA)
       b.removeEventListener('abort', onB)
+    },
+  }
+}
+
+/** A signal that aborts so many ms after another, until it is ended. */
+export function after(signal: AbortSignal, milliseconds: number, clock: Clock): { signal: AbortSignal; end(): void } {
+  const late = new AbortController()
+  const over = new AbortController()
+  const onAbort = (): void => {
+    clock.sleep(milliseconds, over.signal).then(
+      () => late.abort(signal.reason),
+      // Ended before.
+      () => undefined,
+    )
+  }
+  if (signal.aborted) {
+    onAbort()
+  }
+  signal.addEventListener('abort', onAbort, { once: true })
+  return {
+    signal: late.signal,
+    end() {
+      signal.removeEventListener('abort', onAbort)
+      over.abort()
     },
   }
 }

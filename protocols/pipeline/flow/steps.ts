@@ -5,7 +5,7 @@ import type { Path, PathGenerator, Reachable } from '../paths/types.ts'
 import { Commits, sharesOf } from './commit.ts'
 import type { DataSide } from './data-side.ts'
 import { type FlowParts, passingCode } from './parts.ts'
-import { Fan } from './signals.ts'
+import { after, Fan } from './signals.ts'
 import { PathFailure, type TripOrder, type TripResult } from './trip.ts'
 
 /** Longest wait for a holder before the view is looked at again, ms. It rings at every change. */
@@ -28,6 +28,9 @@ const MILD_LIMIT = 4
 
 /** Attempts one after the other that end with values that are not finite before training has diverged. */
 const DIVERGED = 5
+
+/** How long a commit that has begun goes on after this peer was told to stop, ms. */
+const STOP_GRACE = 2_000
 
 /** A step that was taken. */
 export interface StepDone {
@@ -148,8 +151,10 @@ export class Steps {
     const commit = { session: this.#session, epoch, step, attempt }
     const shares = sharesOf(paths)
     await this.#commits.check(commit, shares, signal)
-    // From here on the step counts, whatever happens to single holders.
-    const { norms, failures } = await this.#commits.apply(commit, shares, signal)
+    // From here on the step counts, whatever happens to single holders; who is told to stop now still has a moment to tell them all.
+    const lasting = after(signal, STOP_GRACE, modules.swarm.clock)
+    const { norms, failures } = await this.#commits.apply(commit, shares, lasting.signal)
+    lasting.end()
     const ends = await queue.run('now', async () => {
       const held = holders.held(0)
       if (held === undefined || held.epoch !== epoch) {
