@@ -13,6 +13,7 @@ export { type EngineOptions, openEngine, prepareEngineEnvironment } from './engi
 export { ModelError } from './errors.ts'
 export { generateText, generateTextAsync } from './generate/index.ts'
 export * from './optimizers/index.ts'
+export * as portable from './portable-math.ts'
 export {
   type ModelSpec,
   modelSchema,

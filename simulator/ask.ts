@@ -13,7 +13,7 @@ export const ASK_TIMEOUT = 10_000
 export interface Links {
   clock: VirtualClock
   /** One-way delay of a message of that many bytes, ms. */
-  delay(bytes: number): number
+  delay(bytes: number, from: Node, to: Node): number
   /** Bytes that the peers' counters see of a question or an answer. */
   counted(message: { text: number; body: number }): Cost
   /** Questions under way. Bounded by what the peers ask. */
@@ -82,7 +82,7 @@ export function ask(
     from.sent += cost.frame
     under.add(link)
     asked.signal?.addEventListener('abort', onAbort, { once: true })
-    clock.schedule(delay(copy.byteLength), () => {
+    clock.schedule(delay(copy.byteLength, from, to), () => {
       if (done || to.frozen) {
         return
       }
@@ -90,7 +90,7 @@ export function ask(
       const reply = (settle: () => void, bytes: number): void => {
         const back = counted({ text: 0, body: bytes })
         to.sent += back.frame
-        clock.schedule(delay(bytes), () => {
+        clock.schedule(delay(bytes, to, from), () => {
           arrived(to, from, back)
           finish(settle)
         })

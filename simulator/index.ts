@@ -5,4 +5,5 @@ export { GOSSIP_DEFAULTS, type GossipCounters, type GossipModel, type GossipPara
 export * from './learner.ts'
 export * from './mortal.ts'
 export * from './network.ts'
-export type { MemoryNetwork, MemoryNetworkOptions, MemoryPeer, Penalty } from './types.ts'
+export * from './scenario/index.ts'
+export type { LatencyModel, MemoryNetwork, MemoryNetworkOptions, MemoryPeer, Penalty } from './types.ts'

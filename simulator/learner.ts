@@ -1,6 +1,6 @@
 /** A learner without TensorFlow: a quadratic of known curvature with seeded noise, trained by plain SGD on a virtual clock. */
 import { type Kernels, type SharedVectors, twins } from '../kernels/index.ts'
-import { type Clock, type ComputeContext, type Learner, normal, seededRandom } from '../protocols/index.ts'
+import { type Clock, type ComputeContext, type Learner, normal, type Random, seededRandom } from '../protocols/index.ts'
 
 /** Options of {@link createQuadraticLearner}. */
 export interface QuadraticOptions {
@@ -19,6 +19,8 @@ export interface QuadraticOptions {
   learningRate?: (step: number) => number
   /** Duration of a step, ms; of an evaluation and of a loss too. */
   milliseconds: number
+  /** Draws from the normal distribution. Default that of protocols/random.ts, whose last bits may differ between machines. */
+  draw?: (random: Random) => number
   /** What tasks compute with. Default the plain TypeScript twins. */
   kernels?: Kernels
 }
@@ -29,6 +31,7 @@ export function createQuadraticLearner(options: QuadraticOptions): Learner {
   const curvature = options.curvature ?? 1
   const target = options.target ?? 1
   const noise = options.noise ?? 1
+  const draw = options.draw ?? normal
   const rate = options.learningRate ?? (() => 0.05)
   const theta = vectors.float32('theta')
   const start = theta.slice()
@@ -75,7 +78,7 @@ export function createQuadraticLearner(options: QuadraticOptions): Learner {
         const learningRate = rate(step)
         let squares = 0
         for (let k = 0; k < size; k++) {
-          const gradient = curvature * ((theta[k] as number) - target) + noise * normal(random)
+          const gradient = curvature * ((theta[k] as number) - target) + noise * draw(random)
           squares += gradient * gradient
           theta[k] = (theta[k] as number) - learningRate * gradient
         }
@@ -94,7 +97,7 @@ export function createQuadraticLearner(options: QuadraticOptions): Learner {
     async gradient() {
       const gradient = vectors.float32('gradient')
       for (let k = 0; k < size; k++) {
-        gradient[k] = curvature * ((theta[k] as number) - target) + noise * normal(random)
+        gradient[k] = curvature * ((theta[k] as number) - target) + noise * draw(random)
       }
       return lossAt(theta)
     },

@@ -18,7 +18,7 @@ const DIAL_TRIPS = 6
 
 /** A network without peers. */
 export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwork {
-  const [least, most] = options.latency ?? [5, 50]
+  const latency = options.latency ?? [5, 50]
   const clock = createVirtualClock()
   const dice = seededRandom(options.seed, 'network')
   const nodes = new Map<PeerName, Node>()
@@ -27,8 +27,13 @@ export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwor
 
   const key = (a: PeerName, b: PeerName): string => (a < b ? `${a}|${b}` : `${b}|${a}`)
   const linked = (a: Node, b: Node): boolean => a !== b && a.alive && b.alive && !cuts.has(key(a.name, b.name))
-  const delay = (bytes: number): number =>
-    least + dice.uniform() * (most - least) + (options.bandwidth === undefined ? 0 : (bytes / options.bandwidth) * 1000)
+  const delay = (bytes: number, from: Node, to: Node): number => {
+    const trip =
+      typeof latency === 'function'
+        ? latency(from.name, to.name, bytes, dice)
+        : latency[0] + dice.uniform() * (latency[1] - latency[0])
+    return trip + (options.bandwidth === undefined ? 0 : (bytes / options.bandwidth) * 1000)
+  }
   const links: Links = { clock, delay, counted: (frame) => gossip.counted(frame), under: new Set() }
   /** What only the peer itself is handed: a keyed hash stands in for Ed25519, at a fraction of its cost and the same in every run. */
   const signatureOf = (name: PeerName, data: Uint8Array): Uint8Array =>
@@ -64,6 +69,7 @@ export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwor
     delay,
     dice,
     loss: options.loss ?? 0,
+    connections: options.connections ?? Number.POSITIVE_INFINITY,
     ordered: options.ordered ?? false,
     notify,
     broken: () => failBroken(),
@@ -148,7 +154,7 @@ export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwor
         }
         let timeout = asked.timeout ?? ASK_TIMEOUT
         if (!gossip.isConnected(node, other)) {
-          const trips = Array.from({ length: DIAL_TRIPS }, () => delay(0))
+          const trips = Array.from({ length: DIAL_TRIPS }, () => delay(0, node, other))
           const dialled = trips.reduce((sum, trip) => sum + trip, 0)
           await clock.sleep(dialled, asked.signal).catch(() => {
             throw aborted()

@@ -1,13 +1,13 @@
 /** What the memory network gives and takes. */
-import type { Answerer, PeerName, Transport } from '../protocols/index.ts'
+import type { Answerer, PeerName, Random, Transport } from '../protocols/index.ts'
 import type { VirtualClock } from './clock.ts'
 import type { GossipCounters, GossipModel } from './gossip/index.ts'
 
 /** Options of {@link createMemoryNetwork}. */
 export interface MemoryNetworkOptions {
   seed: number
-  /** One-way delay of a hop, [least, most] ms, drawn anew for every message. Default [5, 50]. */
-  latency?: readonly [number, number]
+  /** One-way delay of a hop: [least, most] ms, drawn anew for every message, or what gives it for two peers. Default [5, 50]. */
+  latency?: readonly [number, number] | LatencyModel
   /** Share of gossip deliveries that get lost, on each hop of a mesh, 0 to 1. Default 0. Questions are never lost: they fail with their link. */
   loss?: number
   /** Bytes per second of one link, for what is said in 'mesh' and for questions and answers. Default without limit. */
@@ -19,7 +19,12 @@ export interface MemoryNetworkOptions {
    * over gossipsub routers, hop by hop, and every peer connected to some others only, as in the daemon; questions to the rest connect it with them.
    */
   gossip?: GossipModel
+  /** Peers that each one counts as connected; 'broadcast' only, the others connect by dialling. Default all. */
+  connections?: number
 }
+
+/** One-way delay of one message between two peers, ms; what is drawn for it comes from `dice`. `bytes` is 0 for a message that is short. */
+export type LatencyModel = (from: PeerName, to: PeerName, bytes: number, dice: Random) => number
 
 /** A fault that a peer held against another. */
 export interface Penalty {

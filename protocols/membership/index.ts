@@ -17,7 +17,7 @@ import { HEARTBEAT_GAP, intervalFor, Pace, WELCOME } from './pace.ts'
 import { type Heard, MemberView } from './view.ts'
 
 export { HEARTBEAT_TOPIC, type Heartbeat, heartbeatMessage, memberStatusSchema } from './heartbeat.ts'
-export { intervalFor as heartbeatInterval } from './pace.ts'
+export { intervalFor as heartbeatInterval, silentAfter } from './pace.ts'
 
 /** Options of {@link createSwarm}. */
 export interface SwarmOptions {

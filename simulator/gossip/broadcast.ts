@@ -4,7 +4,7 @@ import { type Gossip, type GossipParts, validated } from './types.ts'
 
 /** Cheap and exact in what it counts, the payload; for tests of what stands above the gossip. */
 export function createBroadcast(parts: GossipParts): Gossip {
-  const { clock, nodes, linked, delay, dice, loss } = parts
+  const { clock, nodes, linked, delay, dice, loss, connections } = parts
 
   /** Hops from a peer to everyone it can reach. */
   const hops = (from: Node): Map<Node, number> => {
@@ -39,7 +39,7 @@ export function createBroadcast(parts: GossipParts): Gossip {
         handed += distance === 1 ? 1 : 0
         let wait = 0
         for (let hop = 0; hop < distance; hop++) {
-          wait += delay(0)
+          wait += delay(0, from, node)
         }
         if (dice.uniform() < loss) {
           continue
@@ -66,7 +66,22 @@ export function createBroadcast(parts: GossipParts): Gossip {
     unsubscribed() {},
     changed() {},
     mesh: () => [],
-    connected: (node) => [...nodes.values()].filter((other) => linked(node, other)),
+    connected(node) {
+      const order = [...nodes.values()]
+      const found: Node[] = []
+      // Those that came after it, and on from the first.
+      for (
+        let i = order.indexOf(node) + 1, left = order.length - 1;
+        left > 0 && found.length < connections;
+        i++, left--
+      ) {
+        const other = order[i % order.length] as Node
+        if (linked(node, other)) {
+          found.push(other)
+        }
+      }
+      return found
+    },
     isConnected: linked,
     reach: linked,
     asked() {},

@@ -50,7 +50,7 @@ export function createMesh(parts: GossipParts, parameters: GossipParameters): Go
     if (losable && loss > 0 && dice.uniform() < loss) {
       return
     }
-    const at = Math.max(clock.now() + delay(cost.frame), connection.arrival.get(to.node) ?? 0)
+    const at = Math.max(clock.now() + delay(cost.frame, from.node, to.node), connection.arrival.get(to.node) ?? 0)
     connection.arrival.set(to.node, at)
     clock.schedule(at - clock.now(), () => {
       // Cut, dead or frozen by now.

@@ -15,10 +15,12 @@ export interface GossipParts {
   /** Whether no link is cut. */
   whole(): boolean
   /** One-way delay of a message of that many bytes, ms. */
-  delay(bytes: number): number
+  delay(bytes: number, from: Node, to: Node): number
   dice: Random
   /** Share of deliveries that get lost. */
   loss: number
+  /** Peers that each one counts as connected, in a broadcast. */
+  connections: number
   /** Deliver what one peer publishes in that order. */
   ordered: boolean
   /** Tells a peer that its connections changed. */

@@ -24,6 +24,8 @@ export interface ClusterOptions {
   clusters?: number
   /** Standard deviation of the clusters' centres in each dimension, where that of a point around its centre is 1. Default 0.9. */
   spread?: number
+  /** Draws from the normal distribution. Default that of protocols/random.ts, whose last bits may differ between machines. */
+  draw?: (random: Random) => number
 }
 
 /** Training and validation data from the same clusters, all drawn from the seed. */
@@ -36,9 +38,10 @@ export function gaussianClusters(options: ClusterOptions): { training: Samples; 
     classes = 10,
     clusters = 4,
     spread = 0.9,
+    draw: standard = normal,
   } = options
   const random = seededRandom('gaussian-clusters', seed)
-  const centres = Float32Array.from({ length: classes * clusters * dimensions }, () => spread * normal(random))
+  const centres = Float32Array.from({ length: classes * clusters * dimensions }, () => spread * standard(random))
   const draw = (count: number): Samples => {
     const points = new Float32Array(count * dimensions)
     const labels = new Uint8Array(count)
@@ -46,7 +49,7 @@ export function gaussianClusters(options: ClusterOptions): { training: Samples; 
       const cluster = random.integer(classes * clusters)
       labels[i] = cluster % classes
       for (let d = 0; d < dimensions; d++) {
-        points[i * dimensions + d] = centres[cluster * dimensions + d]! + normal(random)
+        points[i * dimensions + d] = centres[cluster * dimensions + d]! + standard(random)
       }
     }
     return { points, labels, dimensions, classes }

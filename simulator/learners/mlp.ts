@@ -1,4 +1,5 @@
 /** A multilayer perceptron in plain typed arrays: small enough to train dozens of peers inside a test. */
+import { portable } from '../../models/index.ts'
 import { normal, type PlacedTensor, type Random, seededRandom } from '../../protocols/index.ts'
 import type { Samples } from './clusters.ts'
 
@@ -41,14 +42,14 @@ export class Mlp {
     return this.tensors.filter(({ shape }) => shape.length > 1)
   }
 
-  /** Glorot & Bengio's normal start: variance 2 / (in + out); biases 0. */
-  initialize(theta: Float32Array, seed: number): void {
+  /** Glorot & Bengio's normal start: variance 2 / (in + out); biases 0. `draw` draws from the normal distribution. */
+  initialize(theta: Float32Array, seed: number, draw: (random: Random) => number = normal): void {
     const random = seededRandom('mlp-start', seed)
     theta.fill(0)
     for (const { shape, offset, length } of this.weights) {
       const deviation = Math.sqrt(2 / (shape[0]! + shape[1]!))
       for (let i = offset; i < offset + length; i++) {
-        theta[i] = deviation * normal(random)
+        theta[i] = deviation * draw(random)
       }
     }
   }
@@ -106,9 +107,9 @@ export class Mlp {
     const largest = logits.reduce((a, b) => Math.max(a, b))
     let sum = 0
     for (const logit of logits) {
-      sum += Math.exp(logit - largest)
+      sum += portable.exp(logit - largest)
     }
-    return Math.log(sum) + largest - logits[labels[sample]!]!
+    return portable.log(sum) + largest - logits[labels[sample]!]!
   }
 
   /** Adds `share` times the gradient of the sample whose values #forward left. */
@@ -119,7 +120,7 @@ export class Mlp {
     const largest = logits.reduce((a, b) => Math.max(a, b))
     let sum = 0
     for (let k = 0; k < logits.length; k++) {
-      outer[k] = Math.exp(logits[k]! - largest)
+      outer[k] = portable.exp(logits[k]! - largest)
       sum += outer[k]!
     }
     for (let k = 0; k < logits.length; k++) {
