@@ -41,7 +41,7 @@ describe('a pipeline under faults', () => {
         seed,
         ...scene,
         strategy: { ...scene.strategy, codec: 'float32' },
-        steps: 3,
+        steps: 2,
         evaluateEvery: 2,
         milliseconds: () => (random.uniform() < 0.1 ? 400 * random.uniform() : 20 * random.uniform()),
         network: { latency: [0, 60] },
@@ -81,16 +81,16 @@ describe('a pipeline under faults', () => {
         seed,
         ...scene,
         strategy: { ...scene.strategy, codec: 'float32' },
-        steps: 6,
-        evaluateEvery: 3,
+        steps: 4,
+        evaluateEvery: 4,
         milliseconds: () => 10 + 10 * random.uniform(),
       })
       await startAll(world, scene.board)
       const names = Object.keys(scene.board)
       let kills = 0
       const { clock } = world.network
-      while (kills < 4 && ![...world.processes.values()].some(({ finished }) => finished)) {
-        await clock.advance(100 + 900 * random.uniform())
+      while (kills < 3 && ![...world.processes.values()].some(({ finished }) => finished)) {
+        await clock.advance(50 + 500 * random.uniform())
         const victim = world.processes.get(names[random.integer(names.length)]!)!
         if (victim.finished || victim.life.dead) {
           continue

@@ -10,7 +10,7 @@ import {
   StageTrainer,
   stageVectors,
 } from '../models/index.ts'
-import { naturalOrder, pipelineOptionsSchema, twinOrder } from '../protocols/index.ts'
+import { naturalOrder, pipelineOptionsSchema, plannedPaths, twinOrder } from '../protocols/index.ts'
 import {
   type Board,
   checkCommitted,
@@ -163,6 +163,38 @@ describe('a pipeline', () => {
     // Two microbatches of each data peer's four go to each replica, or of both together four.
     const steps = (peer: string): number => world.taken.filter((each) => each.peer === peer && each.part > 0).length
     assert.ok(['a1', 'a2', 'b1', 'b2', 'c1', 'c2'].every((peer) => steps(peer) > 0))
+  })
+
+  test('partial paths have the gradients of the explicitly composed network; who is left out takes no step', async () => {
+    const orders = [
+      [1, 2],
+      [1, 3],
+      [1, 3, 2],
+      [1, 2],
+    ]
+    const paths = plannedPaths(4, () =>
+      orders.map((order) => ({ path: order.map((stage) => ({ stage, peer: `s${stage}` })), start: 3 })),
+    )
+    const world = await trained(line(4), { strategy: { stages: 4, codec: 'float32' }, paths })
+    const taken = new Set(world.taken.map(({ part }) => part))
+    assert.deepEqual([...taken].sort(), [0, 1, 2, 3])
+    checkCommitted(world, line(4), orders, 'partial')
+  })
+
+  test('planned paths through all stages change nothing, to the bit', async () => {
+    const strategy = { stages: 3, codec: 'float32' }
+    const whole = naturalOrder(3).map((stage) => ({ stage, peer: `s${stage}` }))
+    const paths = plannedPaths(3, () => [{ path: whole, start: 0 }])
+    const [planned, plain] = [await trained(line(3), { strategy, paths }), await trained(line(3), { strategy })]
+    assert.deepEqual(planned.taken, plain.taken)
+  })
+
+  test('plans are agreed upon and trained by', async () => {
+    const strategy = { stages: 4, routing: 'skip', skip: { keep: 3, fullEvery: 5 }, codec: 'float32' }
+    const world = await trained(line(4), { strategy, steps: 30, evaluateEvery: 30 })
+    const data = world.processes.get('d')!
+    assert.equal(of(data, 'plan-agreed').length, 1)
+    assert.equal(of(data, 'step').length, 30)
   })
 
   test('a real decoder in stages has the gradients of the whole one, whatever the paths', async () => {

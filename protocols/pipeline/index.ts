@@ -19,6 +19,7 @@ export {
   type Path,
   type PathGenerator,
   type PathRequest,
+  plannedPaths,
   type Reachable,
   randomPaths,
   replicaFor,

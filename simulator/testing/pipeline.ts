@@ -2,10 +2,9 @@
 import assert from 'node:assert/strict'
 import { SharedVectors, twins, type VectorSpec } from '../../kernels/index.ts'
 import {
-  Bell,
-  type Held,
-  type Holders,
+  type Bell,
   type Learner,
+  type PathGenerator,
   type PeerName,
   type PipelineOptions,
   pipeline,
@@ -13,16 +12,16 @@ import {
   quotaOf,
   type StageCut,
   type StageLearner,
-  type StagePlace,
-  StarlingError,
-  type StrategyModules,
   slotsOf,
   stageCount,
 } from '../../protocols/index.ts'
 import { createLinearTrainer, linearCut, linearVectors } from '../learners/linear-stages.ts'
 import { type StageTrainerLike, stagePeer } from '../learners/stage-peer.ts'
+import { type Board, FixedHolders } from './fixed-holders.ts'
+import { traced } from './traced-stages.ts'
 import * as worlds from './world.ts'
 
+export type { Board } from './fixed-holders.ts'
 export { eventsOf, type Fate, finish, LIMIT } from './world.ts'
 
 /** What a pipeline of these tests trains. */
@@ -44,9 +43,6 @@ export function linearModel(options: PipelineOptions, { rate = 0, rows = 3 } = {
   }
 }
 
-/** Who holds which parts: 0 the ends, 1 and up the stages. */
-export type Board = Record<PeerName, readonly number[]>
-
 export interface WorldOptions {
   seed: number
   /** Options of the strategy, unchecked. */
@@ -61,6 +57,8 @@ export interface WorldOptions {
   milliseconds?: (name: PeerName) => number
   fate?: (from: PeerName, to: PeerName, method: string) => worlds.Fate
   network?: worlds.WorldOptions<PipelineOptions, Process>['network']
+  /** Where microbatches go, instead of what the options say. */
+  paths?: PathGenerator
   /** Replaces the learner of a peer, e.g. by one that lies. */
   meddle?: (name: PeerName, learner: Learner) => Learner
 }
@@ -138,228 +136,18 @@ export function createWorld(options: WorldOptions): World {
       const stages = learners.get(common.name)!
       const process: Process = Object.assign(common, { stages })
       const { board } = options
+      const paths = options.paths === undefined ? {} : { paths: options.paths }
       if (board === undefined) {
-        return { process }
+        return { process, modules: paths }
       }
       const modules = { swarm: common.swarm, learner: common.learner, stages }
       return {
         process,
-        modules: { holders: new FixedHolders(board, modules, { finished, bells, world: () => world }) },
+        modules: { ...paths, holders: new FixedHolders(board, modules, { finished, bells, world: () => world }) },
       }
     },
   })
   return { ...world, cut, model, options: strategy, taken, most, open }
-}
-
-/** Who holds what, written on a board that everybody sees. A process that begins takes the common start of its parts. */
-class FixedHolders implements Holders {
-  readonly bell = new Bell()
-  readonly #board: Board
-  readonly #modules: Pick<StrategyModules, 'swarm' | 'learner'> & { stages: StageLearner }
-  readonly #shared: { finished: Set<PeerName>; bells: Set<Bell>; world: () => worlds.World<Process> }
-  readonly #held = new Map<number, Held>()
-  /** Until when a holder is not used. */
-  readonly #suspects = new Map<string, number>()
-  #stop = (): void => {}
-
-  constructor(
-    board: Board,
-    modules: Pick<StrategyModules, 'swarm' | 'learner'> & { stages: StageLearner },
-    shared: { finished: Set<PeerName>; bells: Set<Bell>; world: () => worlds.World<Process> },
-  ) {
-    this.#board = board
-    this.#modules = modules
-    this.#shared = shared
-  }
-
-  async start(): Promise<void> {
-    const { swarm, stages } = this.#modules
-    this.#stop = swarm.onConnections(() => this.bell.ring())
-    this.#shared.bells.add(this.bell)
-    let next = 0
-    for (const part of this.#board[swarm.self] ?? []) {
-      const place: StagePlace = part === 0 ? 'ends' : next++
-      await stages.initial(part, place)
-      this.#held.set(part, { stage: part, place, step: 0, applied: 0, rate: 1, epoch: 0 })
-    }
-    if (this.#held.has(0)) {
-      this.#resume()
-    }
-    this.bell.ring()
-  }
-
-  /** A data peer that was killed goes on where the stages are. */
-  #resume(): void {
-    const steps = [...this.#shared.world().processes.values()].flatMap(({ learner, life }) =>
-      life.dead ? [] : learner.step(),
-    )
-    this.#held.set(0, { ...this.#held.get(0)!, step: Math.max(0, ...steps) })
-  }
-
-  async stop(): Promise<void> {
-    this.#stop()
-  }
-
-  ready(part: number): readonly PeerName[] {
-    const { swarm } = this.#modules
-    const now = swarm.clock.now()
-    const here = new Set([swarm.self, ...swarm.connected()])
-    return Object.keys(this.#board)
-      .filter((peer) => here.has(peer) && this.#board[peer]!.includes(part))
-      .filter((peer) => (this.#suspects.get(`${part} ${peer}`) ?? 0) <= now)
-      .filter((peer) => peer !== swarm.self || this.#held.has(part))
-  }
-
-  dataPeers(): readonly PeerName[] {
-    return this.ready(0).toSorted()
-  }
-
-  held(part: number): Held | undefined {
-    return this.#held.get(part)
-  }
-
-  holds(): readonly Held[] {
-    return [...this.#held.values()]
-  }
-
-  update(part: number, { step, norm }: { step: number; norm: number }): void {
-    const held = this.#held.get(part)!
-    this.#held.set(part, { ...held, step, norm, applied: held.applied + 1 })
-  }
-
-  measured(): void {}
-
-  suspect(part: number, peer: PeerName): void {
-    const { clock } = this.#modules.swarm
-    this.#suspects.set(`${part} ${peer}`, clock.now() + 500)
-    void clock.sleep(500).then(() => this.bell.ring())
-  }
-
-  speed(): undefined {
-    return undefined
-  }
-
-  waiting(): undefined {
-    return undefined
-  }
-
-  origin(): 'initial' {
-    return 'initial'
-  }
-
-  async fetch(part: number, into: Float32Array): Promise<{ step: number }> {
-    const { processes } = this.#shared.world()
-    for (const peer of this.ready(part)) {
-      const process = processes.get(peer)
-      if (process !== undefined && !process.life.dead) {
-        const { sizes } = process.stages.cut
-        const place = this.#board[peer]!.filter((other) => other > 0).indexOf(part)
-        const begin = part === 0 ? 0 : sizes[0]! + place * Math.max(...sizes.slice(1))
-        into.set(process.learner.float32('theta').subarray(begin, begin + sizes[part]!))
-        return { step: process.learner.step() }
-      }
-    }
-    throw new StarlingError('no-holder', `nobody gave part ${part}`, { part })
-  }
-
-  finish(): void {
-    this.#shared.finished.add(this.#modules.swarm.self)
-    for (const bell of this.#shared.bells) {
-      bell.ring()
-    }
-  }
-
-  finished(): boolean {
-    return Object.keys(this.#board).every((peer) => !this.#board[peer]!.includes(0) || this.#shared.finished.has(peer))
-  }
-
-  progress(): Record<string, unknown> {
-    return {}
-  }
-}
-
-/** What {@link traced} tells. */
-interface Trace {
-  /** Before the optimizer step of a part: its gradient. */
-  onStep(part: number, gradient: Float32Array, step: number): void
-  /** A forward pass of a part keeps something, until its backward pass, or until it is dropped. */
-  onOpen(part: number, slot: number): void
-  onClose(part: number, slot: number): void
-}
-
-/** The same trainer, watched. */
-function traced(
-  trainer: StageTrainerLike,
-  vectors: SharedVectors,
-  { onStep, onOpen, onClose }: Trace,
-): StageTrainerLike {
-  const { cut } = trainer
-  /** Which part is where, and which has kept something under a slot. */
-  const parts = new Map<StagePlace, number>([['ends', 0]])
-  const slots = new Map<number, StagePlace>()
-  const close = (slot: number): void => {
-    const place = slots.get(slot)
-    if (place !== undefined) {
-      slots.delete(slot)
-      onClose(parts.get(place)!, slot)
-    }
-  }
-  const open = (place: StagePlace, slot: number | undefined): void => {
-    if (slot !== undefined) {
-      slots.set(slot, place)
-      onOpen(parts.get(place)!, slot)
-    }
-  }
-  const hold = (place: StagePlace, part: number): void => {
-    for (const [slot, other] of [...slots]) {
-      if (other === place) {
-        close(slot)
-      }
-    }
-    parts.set(place, part)
-  }
-  return {
-    cut,
-    moments: trainer.moments,
-    validationParts: () => trainer.validationParts(),
-    hold(place, stage, fresh) {
-      trainer.hold(place, stage, fresh)
-      hold(place, stage)
-    },
-    initial(part, place) {
-      trainer.initial(part, place)
-      hold(place, part)
-    },
-    embed(source, slot) {
-      const rows = trainer.embed(source, slot)
-      open('ends', slot)
-      return rows
-    },
-    forward(place, rows, slot) {
-      trainer.forward(place, rows, slot)
-      open(place, slot)
-    },
-    loss: (source, accumulator) => trainer.loss(source, accumulator),
-    backward(slot, accumulator) {
-      trainer.backward(slot, accumulator)
-      close(slot)
-    },
-    drop(slot) {
-      trainer.drop(slot)
-      close(slot)
-    },
-    clear: (place, accumulator) => trainer.clear(place, accumulator),
-    step(place, accumulator, schedule) {
-      const name = accumulator === 0 ? 'gradient' : `gradient-${accumulator}`
-      const part = parts.get(place)!
-      const begin = place === 'ends' ? 0 : cut.sizes[0]! + place * Math.max(...cut.sizes.slice(1))
-      const gradient = vectors.float32(name).slice(begin, begin + cut.sizes[part]!)
-      const taken = trainer.step(place, accumulator, schedule)
-      onStep(part, gradient, schedule.step)
-      return taken
-    },
-    logits: (row) => trainer.logits(row),
-  }
 }
 
 /** The network in one piece: gradients of every part at the common start, of the step's batch of a data peer's shard, with the microbatches in those orders of stages. */
