@@ -153,10 +153,10 @@ for (const chance of chances) {
 
 const text = (value, digits = 3) => (value === undefined || Number.isNaN(value) ? '–' : value.toFixed(digits))
 
-/** The loss that training without failures reaches after seven tenths of its steps. */
-const targets = new Map(
-  seeds.map((seed) => [seed, smoothed(runOf(WITHOUT, seed).curve).find(([step]) => step >= 0.7 * steps)[1]]),
-)
+/** Losses that training without failures reaches after these shares of its steps. */
+const SHARES = [0.3, 0.5, 0.7]
+const targetOf = (seed, share) => smoothed(runOf(WITHOUT, seed).curve).find(([step]) => step >= share * steps)[1]
+const targets = seeds.flatMap((seed) => SHARES.map((share) => ({ seed, loss: targetOf(seed, share) })))
 
 console.log('\nMedian validation loss over the last third, and (losses of stages).\n')
 console.log(
@@ -212,11 +212,13 @@ function replayed(seed, chance, interval, lose, wanted) {
 
 for (const chance of chances) {
   const ran = arms.filter((name) => seeds.every((seed) => runOf(name, seed, chance) !== undefined))
-  console.log(`\nSteps to the loss of training without failures at 70 % of its steps; chance ${chance}.\n`)
+  const shares = SHARES.map((share) => `${100 * share} %`).join(', ')
+  console.log(`\nSteps to the losses of training without failures at ${shares} of its steps; chance ${chance}.\n`)
   const rows = ran.map((name) => [
     name,
-    ...seeds.map((seed) => text(stepsTo(runOf(name, seed, chance), targets.get(seed)), 0)),
+    ...targets.map(({ seed, loss }) => text(stepsTo(runOf(name, seed, chance), loss), 0)),
   ])
+  const without = ({ seed, loss }) => stepsTo(runOf(WITHOUT, seed), loss)
   for (const [what, lose] of [
     ['stages 2 to 5 lost', inner],
     ['all stages lost', natural],
@@ -225,17 +227,15 @@ for (const chance of chances) {
       const cost = replayCost(interval, chanceOfAny(chance, lose.length))
       rows.push([
         `checkpoint every ${interval}, ${what} (expected x ${cost.toFixed(2)})`,
-        ...seeds.map((seed) =>
-          text(replayed(seed, chance, interval, lose, stepsTo(runOf(WITHOUT, seed), targets.get(seed))), 0),
-        ),
+        ...targets.map((target) => text(replayed(target.seed, chance, interval, lose, without(target)), 0)),
       ])
     }
   }
   rows.push([
     `redundant computation (x ${REDUNDANT_COST})`,
-    ...seeds.map((seed) => text(REDUNDANT_COST * stepsTo(runOf(WITHOUT, seed), targets.get(seed)), 0)),
+    ...targets.map((target) => text(REDUNDANT_COST * without(target), 0)),
   ])
-  console.log(markdown(['', ...seeds.map((seed) => `seed ${seed}, loss ${text(targets.get(seed))}`)], rows))
+  console.log(markdown(['', ...targets.map(({ seed, loss }) => `seed ${seed}, ${text(loss)}`)], rows))
 }
 
 if (values.plot !== undefined) {
