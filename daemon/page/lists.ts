@@ -1,4 +1,5 @@
 /** The table of peers, the reasons, the timeline and the texts. */
+import type { NodeEvent } from '../types.ts'
 import {
   describeEvent,
   describeRole,
@@ -142,8 +143,16 @@ export function drawReasons(list: HTMLElement, view: RunView, name: Name): void 
 /** Kinds too frequent for the short list. */
 const COMMON = new Set(['exchange-skipped', 'waiting', 'sample', 'connected', 'checkpoint'])
 
+/** Whom a holder sees and loses sight of; what counts in a pipeline is what those with data see. */
+const SIGHT = new Set(['member-joined', 'member-left', 'disconnected'])
+
+function isNotable({ kind, peer }: NodeEvent, { pipeline }: RunView): boolean {
+  if (SIGHT.has(kind) && pipeline.active) return pipeline.dataPeers.includes(peer)
+  return !COMMON.has(kind)
+}
+
 export function drawTimeline(list: HTMLElement, view: RunView, name: Name, all: boolean): void {
-  const entries = all ? view.timeline : view.timeline.filter(({ event }) => !COMMON.has(event.kind))
+  const entries = all ? view.timeline : view.timeline.filter(({ event }) => isNotable(event, view))
   const shown = entries.slice(-SHOWN).reverse()
   const nothing = make('li', {}, make('p', { class: 'quiet' }, 'Nothing so far.'))
   list.replaceChildren(...(shown.length === 0 ? [nothing] : shown.map((entry) => timelineRow(entry, view, name))))

@@ -61,7 +61,7 @@ export function describePipeline({ stages, flow }: PipelineStatus): string {
   const { microbatches, inFlight, retries, recoveries, stalledSeconds } = flow
   const flows = `${microbatches.toLocaleString('en')} microbatches, ${inFlight} in flight, ${retries} begun again`
   const times = `${recoveries} ${recoveries === 1 ? 'recovery' : 'recoveries'}`
-  return `${held}; ${flows}; ${times}${recoveries > 0 ? ` in ${formatDuration(stalledSeconds)}` : ''}`
+  return `${held}; ${flows}; ${times}${recoveries > 0 ? ` in ${formatSeconds(1_000 * stalledSeconds)}` : ''}`
 }
 
 const SKIPPED: Record<string, string> = {

@@ -282,7 +282,7 @@ describe('the view of a pipeline', () => {
     const flow = { holders: [], inFlight: 3, microbatches: 1_200, retries: 4, recoveries: 2, stalledSeconds: 3.4 }
     assert.equal(
       describePipeline({ stages: [0, 2], flow }),
-      'holds the ends, stage 2; 1,200 microbatches, 3 in flight, 4 begun again; 2 recoveries in 3 s',
+      'holds the ends, stage 2; 1,200 microbatches, 3 in flight, 4 begun again; 2 recoveries in 3.4 s',
     )
   })
 

@@ -6,7 +6,8 @@
  * process ended by itself. With several rules of recovery, each runs under the same deaths, and with `--target` the times to that validation loss are compared.
  *
  *     npm run build && node scripts/soaks/pipeline-kills.js [--minutes 10] [--every 30] [--stages 6] [--seed 1] [--pause 5]
- *         [--recovery checkfree,checkpoint] [--checkpoint-every 50] [--target 1.8] [--data-peers 1] [--codec float16] [--batch 16] [--out result.json]
+ *         [--recovery checkfree,checkpoint] [--checkpoint-every 50] [--target 1.8] [--data-peers 1] [--codec float16] [--batch 16] [--engine wasm]
+ *         [--model '{"architecture": "decoder", ...}'] [--out result.json]
  *
  * The deaths are a list of stages by the seed, so that every rule sees the same ones. Seven processes want a machine of their own.
  */
@@ -31,6 +32,8 @@ const { values } = parseArgs({
     codec: { type: 'string', default: 'float16' },
     batch: { type: 'string', default: '16' },
     target: { type: 'string' },
+    model: { type: 'string' },
+    engine: { type: 'string' },
     out: { type: 'string' },
   },
 })
@@ -45,7 +48,7 @@ const target = values.target === undefined ? undefined : Number(values.target)
 
 /** Time between two looks at the data peer, and longest wait for anything at the start, ms. */
 const LOOK = 500
-const PATIENCE = 180_000
+const PATIENCE = 300_000
 
 /** A killed process is started again after this, ms. */
 const RESTART = 1_000
@@ -60,7 +63,7 @@ const runOf = (recovery) =>
   buildRun({
     name: `pipeline-${recovery}`,
     seed,
-    model: { preset: 'gpt-nano', layers: stages },
+    model: values.model === undefined ? { preset: 'gpt-nano', layers: stages } : JSON.parse(values.model),
     data: { source: 'stories' },
     // It never ends by itself, so the learning rate hardly falls.
     training: { batch: Number(values.batch), steps: 1_000_000, evaluateEvery: 20 },
@@ -90,7 +93,8 @@ async function once(recovery) {
   let ending = false
   const start = async (slot, how) => {
     slot.node = undefined
-    slot.node = await stage.start(slot.name, { ...how, resume: true })
+    const engine = values.engine === undefined ? {} : { engine: values.engine }
+    slot.node = await stage.start(slot.name, { ...how, ...engine, resume: true })
     const { node } = slot
     node.process.once('exit', (code, signal) => {
       if (!ending && slot.killed !== node) diedAlone.push(`${slot.name}: ${code ?? signal}`)

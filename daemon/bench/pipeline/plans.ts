@@ -118,6 +118,7 @@ function problemOf({ forward, near, far }: { forward: number; near: number; far:
     keep: KEEP,
     paths: PATHS,
     rounds: 1,
+    slack: 0,
     release: { microbatches: MICROBATCHES, every: 0 },
   }
 }
@@ -237,7 +238,8 @@ function pathsOf({ rounds }: skippipe.SkipPlan, origin: number, names: readonly 
       const own = (rounds[step % rounds.length] ?? []).filter((path) => path.origin === origin)
       const chosen = own[microbatch % own.length]
       const hops = chosen?.hops ?? []
-      return { path: hops.map(({ stage, machine }) => ({ stage, peer: names[machine] as string })) }
+      const path = hops.map(({ stage, machine }) => ({ stage, peer: names[machine] as string }))
+      return { path, start: 1_000 * (chosen?.start ?? 0) }
     },
   }
 }
