@@ -212,6 +212,7 @@ const WORTH: ReadonlySet<NodeEvent['kind']> = new Set([
   'stage-lost',
   'stage-recovered',
   'plan-agreed',
+  'final-elsewhere',
 ])
 
 function isWorthALine(event: NodeEvent, self: string): boolean {
