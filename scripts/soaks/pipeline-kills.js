@@ -170,10 +170,9 @@ async function once(recovery) {
     }
     const ended = Date.now()
     // Whatever died last gets the time to be rebuilt.
-    const open = () =>
-      seen.lost.filter(
-        ({ stage, time }) => !seen.recovered.some((event) => event.stage === stage && event.time >= time),
-      )
+    const recovered = ({ stage, time }) => seen.recovered.some((event) => event.stage === stage && event.time >= time)
+    // A holder that refuses lives: it gives its stage to another, and nothing is lost.
+    const open = () => seen.lost.filter((event) => event.reason !== 'refused' && !recovered(event))
     await until(
       'the last recoveries',
       async () => {
@@ -196,7 +195,8 @@ async function once(recovery) {
       steps: seen.steps.at(-1)?.step ?? 0,
       longestPauseSeconds: round(Math.max(0, ...pauses)),
       pausesAboveTwoSeconds: pauses.filter((pause) => pause > 2).map(round),
-      lost: seen.lost.length,
+      lost: seen.lost.filter(({ reason }) => reason !== 'refused').length,
+      refused: seen.lost.filter(({ reason }) => reason === 'refused').length,
       recovered: seen.recovered.map(({ stage, how, milliseconds, lossBefore, lossAfter, step }) => ({
         stage,
         how,
