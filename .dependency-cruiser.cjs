@@ -1,6 +1,6 @@
 /**
  * The direction of imports, checked over the compiled files (see docs/architecture.md): kernels carry models and protocols, these two
- * never know each other, daemon and simulator stand on all three, and tests may import anything.
+ * never know each other, the simulator stands on all three, the daemon on these and for one command on the simulator, and tests may import anything.
  */
 const folders = ['kernels', 'models', 'protocols', 'simulator', 'daemon']
 
@@ -10,7 +10,7 @@ const below = {
   models: ['kernels'],
   protocols: ['kernels'],
   simulator: ['kernels', 'models', 'protocols'],
-  daemon: ['kernels', 'models', 'protocols'],
+  daemon: ['kernels', 'models', 'protocols', 'simulator'],
 }
 
 const test = '[.]test[.]js$'

@@ -33,6 +33,9 @@ export function arrived(from: Node, to: Node, { frame, acknowledgement }: Cost):
   from.received += acknowledgement
 }
 
+/** Reason of the signal that tells an answerer that nobody waits any more; an error with a stack would cost more than the question. */
+const OVER = 'over'
+
 /** Why a question that its asker gave up failed. */
 export const aborted = (): StarlingError => new StarlingError('aborted', 'the question was given up', {})
 
@@ -62,7 +65,7 @@ export function ask(
       under.delete(link)
       from.outstanding--
       settle()
-      gone.abort()
+      gone.abort(OVER)
     }
     const fail = (error: StarlingError): void => finish(() => reject(error))
     const onAbort = (): void => fail(aborted())

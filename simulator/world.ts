@@ -65,6 +65,8 @@ export interface WorldOptions<Options, P extends Process> {
   ) => Learner
   /** Where the vectors of a peer lie; those of its earlier process are not needed any more. Default memory of its own for each process. */
   place?: (name: PeerName, spec: VectorSpec) => SharedVectors
+  /** Replaces what a process is connected by. */
+  transport?: (name: PeerName, transport: Transport) => Transport
   /** Makes the swarm of a process. Default that of the heartbeats. */
   swarm?: (transport: Transport, options: { run: string; incarnation: number }) => RunningSwarm
   /** Processes keep their events in {@link Process.events}. Default true. */
@@ -160,7 +162,8 @@ export function createWorld<Options, P extends Process>(options: WorldOptions<Op
         return decided === 'answer-lost' ? lost() : answer
       },
     }
-    const transport = { ...bound(mortal(lossy, life)), self: name, clock: mortalClock }
+    const connected = { ...bound(mortal(lossy, life)), self: name, clock: mortalClock }
+    const transport = options.transport?.(name, connected) ?? connected
     const swarm = (options.swarm ?? createSwarm)(transport, { run: RUN, incarnation: store.starts })
     const blobs = createBlobs(transport)
     const vectors = (options.place ?? ((_, spec) => SharedVectors.create(spec)))(name, {

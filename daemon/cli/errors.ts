@@ -27,6 +27,8 @@ const MISTAKES = new Set([
   'bad-manifest',
   'bad-link',
   'bad-run-log',
+  'bad-scenario',
+  'bad-option',
   'bad-address',
   'bad-identity',
   'other-run',

@@ -12,6 +12,7 @@ import { inspect } from './commands/inspect.ts'
 import { join } from './commands/join.ts'
 import { peers } from './commands/peers.ts'
 import { replay } from './commands/replay.ts'
+import { simulate } from './commands/simulate.ts'
 import { start } from './commands/start.ts'
 import { status } from './commands/status.ts'
 import { stop } from './commands/stop.ts'
@@ -51,6 +52,7 @@ function build(report: (code: number) => void): Command {
     evaluate,
     inspect,
     replay,
+    simulate,
     doctor,
     bench,
   ]) {

@@ -4,16 +4,17 @@ import { SharedVectors, type VectorEntry, type VectorSpec } from '../../kernels/
 import {
   attacks,
   constantsOf,
+  type Learner,
   noloco,
   type PeerName,
   StarlingError,
   type StrategyEvent,
   seededRandom,
   shuffled,
+  type Transport,
 } from '../../protocols/index.ts'
 import { createDirectory, type Directory } from '../directory.ts'
 import { logNormal } from '../portable.ts'
-import type { MemoryNetwork } from '../types.ts'
 import { createWorld, type Process, type World } from '../world.ts'
 import { Checks, type Violation } from './checks.ts'
 import { type ChurnEvent, type ChurnStream, churnOf } from './churn.ts'
@@ -59,8 +60,8 @@ export interface SimulateOptions {
   signal?: AbortSignal
   /** Called now and then, at most every {@link PROGRESS_EVENTS} events of the clock. */
   onProgress?: (progress: SimulationProgress) => void
-  /** Called with the network before anyone starts; for tests that plant a fault. */
-  plant?: (network: MemoryNetwork) => void
+  /** Replaces what a peer is connected by; for tests that plant a fault. */
+  transport?: (name: PeerName, transport: Transport) => Transport
 }
 
 const PROGRESS_EVENTS = 2_000
@@ -95,6 +96,8 @@ class Simulation {
   readonly #running = new Set<Process>()
   readonly #up = new Set<PeerName>()
   readonly #rounds = new Map<PeerName, number>()
+  /** The latest learner of each peer, which can be read after its process died. */
+  readonly #learners = new Map<PeerName, Learner>()
   readonly #events = new Map<string, number>()
   readonly #failures = new Map<string, number>()
   readonly #losses = new Map<PeerName, { first: number; last: number }>()
@@ -123,7 +126,12 @@ class Simulation {
       keepEvents: false,
       network: { latency: latencyModel(scenario), loss: network.loss, connections: CONNECTIONS },
       place,
-      learn: (name, parts) => problem.learner(name, parts),
+      ...(options.transport === undefined ? {} : { transport: options.transport }),
+      learn: (name, parts) => {
+        const learner = problem.learner(name, parts)
+        this.#learners.set(name, learner)
+        return learner
+      },
       meddle: (name, learner) => this.#meddle(name, learner),
       ...(shared ? { swarm: (transport, parts) => this.#shared().swarm(transport, parts) } : {}),
       onEvent: (process, event) => this.#saw(process, event),
@@ -155,7 +163,6 @@ class Simulation {
   async run(): Promise<SimulationResult> {
     const { clock } = this.#world.network
     const { signal } = this.#options
-    this.#options.plant?.(this.#world.network)
     for (const name of this.#names) {
       signal?.throwIfAborted()
       await this.#start(name)
@@ -279,17 +286,16 @@ class Simulation {
   }
 
   #result(): SimulationResult {
-    const processes = this.#names.map((name) => this.#world.processes.get(name) as Process)
+    const learners = this.#names.map((name) => ({ name, learner: this.#learners.get(name) as Learner }))
     const hash = createHash('sha256')
     let steps = 0
-    for (const { name, learner, strategy } of processes) {
-      const round = strategy.progress().round
-      hash.update(JSON.stringify([name, learner.step(), round])).update(learner.bytes('theta'))
+    for (const { name, learner } of learners) {
+      hash.update(JSON.stringify([name, learner.step(), this.#rounds.get(name)])).update(learner.bytes('theta'))
       steps += learner.step()
     }
     const events = Object.fromEntries([...this.#events].sort(([a], [b]) => (a < b ? -1 : 1)))
     hash.update(JSON.stringify(events))
-    const honest = processes.filter(({ name }) => this.#up.has(name) && !this.#liars.has(name))
+    const honest = learners.filter(({ name }) => this.#up.has(name) && !this.#liars.has(name))
     const losses = [...this.#losses.values()]
     const mean = (of: (loss: { first: number; last: number }) => number): number =>
       losses.reduce((sum, loss) => sum + of(loss), 0) / losses.length
