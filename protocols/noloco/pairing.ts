@@ -8,10 +8,46 @@ import type { PeerName } from '../ports.ts'
  * come before it in the order.
  */
 export function roundOrder(run: string, round: number, view: readonly PeerName[]): PeerName[] {
+  const keyOf = keysOf(run, round)
   return [...new Set(view)]
-    .map((peer) => ({ peer, key: sha256Hex(JSON.stringify(['noloco-pairing', run, round, peer])) }))
+    .map((peer) => ({ peer, key: keyOf(peer) }))
     .sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : a.peer < b.peer ? -1 : 1))
     .map(({ peer }) => peer)
+}
+
+/** Keys of one round by peer; at most {@link MAX_KEYS}. */
+interface RoundKeys {
+  run: string
+  round: number
+  keys: Map<PeerName, string>
+}
+
+/** Rounds whose keys are remembered, and peers of each: views change by a few members, and nearly all keys stay. */
+const MAX_KEY_ROUNDS = 8
+const MAX_KEYS = 65_536
+
+/** The latest rounds asked for, newest first; at most {@link MAX_KEY_ROUNDS}. A key is a function of what it is found by. */
+const latestKeys: RoundKeys[] = []
+
+/** Gives the key of a peer in a round. */
+function keysOf(run: string, round: number): (peer: PeerName) => string {
+  let entry = latestKeys.find((known) => known.round === round && known.run === run)
+  if (entry === undefined) {
+    entry = { run, round, keys: new Map() }
+    latestKeys.unshift(entry)
+    latestKeys.length = Math.min(latestKeys.length, MAX_KEY_ROUNDS)
+  }
+  const { keys } = entry
+  return (peer) => {
+    let key = keys.get(peer)
+    if (key === undefined) {
+      key = sha256Hex(JSON.stringify(['noloco-pairing', run, round, peer]))
+      if (keys.size < MAX_KEYS) {
+        keys.set(peer, key)
+      }
+    }
+    return key
+  }
 }
 
 /** The pairs of a round: neighbours in its order, first with second, third with fourth. The last of an odd number sits out. */
