@@ -163,9 +163,14 @@ export function statusOf({
     dataFolder: folder,
     ...(options.attack === undefined ? {} : { attack: options.attack }),
     ...progress,
+    phase: phaseOf(progress, swarm),
     step: stepOf(progress, swarm),
   }
 }
+
+/** A spare peer of a pipeline takes part without anything happening at it. */
+const phaseOf = ({ phase }: Progress, swarm: RunningSwarm): Progress['phase'] =>
+  phase === 'joining' && swarm.status().phase === 'training' ? 'training' : phase
 
 /** Peers that only hold stages of a pipeline report no steps, but they say in their heartbeats how far they are. */
 const stepOf = (progress: Progress, swarm: RunningSwarm): number => Math.max(progress.step, swarm.status().step)
@@ -183,7 +188,7 @@ export function peersOf({ network, swarm, progress, sets }: StateModules): PeerS
     self: true,
     connected: true,
     silentFor: 0,
-    phase: progress.phase,
+    phase: phaseOf(progress, swarm),
     step: stepOf(progress, swarm),
     round: progress.round,
     loss: progress.loss,
