@@ -97,7 +97,7 @@ export function ranksOf({ holders }: Pick<SkipProblem, 'holders'>): Map<number, 
 function balanceFaults(problem: SkipProblem, visits: Map<number, number>, [least, most]: [number, number]): Fault[] {
   return skippable(problem).flatMap((stage): Fault[] => {
     const count = visits.get(stage) ?? 0
-    const allowed = least === most ? `${least}` : `${least} or ${most}`
+    const allowed = least === most ? `${least}` : `${least} to ${most}`
     return count < least || count > most
       ? [{ constraint: 'CC2', what: `${count} microbatches go through stage ${stage}, not ${allowed}` }]
       : []

@@ -80,6 +80,7 @@ export const planQuestion = defineMessage(
     holders: z.array(z.array(machine).max(MAX_MACHINES)).min(1).max(MAX_STAGES),
     keep: z.number().int().min(1).max(MAX_STAGES),
     microbatches: z.number().int().min(1).max(1024),
+    slack: small(1),
     rounds: z
       .array(
         z
@@ -134,6 +135,7 @@ export function encodePlan({ peers, problem, plan }: NamedPlan): Uint8Array {
     holders: problem.holders.map((of) => [...of]),
     keep: problem.keep,
     microbatches: problem.release.microbatches,
+    slack: problem.slack,
     rounds: plan.rounds.map((paths) =>
       paths.map(({ start, hops }) => ({
         start: rounded(start),
@@ -147,7 +149,8 @@ export function encodePlan({ peers, problem, plan }: NamedPlan): Uint8Array {
 
 /** The plan of those bytes. Throws StarlingError 'bad-message' for anything that is none; whether the plan is any good is not looked at. */
 export function decodePlan(bytes: Uint8Array): NamedPlan {
-  const { peers, machines, transfer, origin, holders, keep, microbatches, rounds, seconds } = planQuestion.decode(bytes)
+  const { peers, machines, transfer, origin, holders, keep, microbatches, slack, rounds, seconds } =
+    planQuestion.decode(bytes)
   const time = (value: number): number => value / MICROSECONDS
   const problem: SkipProblem = {
     machines: machines.map(({ forward, embed, loss, slots }) => ({
@@ -164,6 +167,7 @@ export function decodePlan(bytes: Uint8Array): NamedPlan {
     keep,
     paths: rounds[0]!.length,
     rounds: rounds.length,
+    slack,
     release: { microbatches, every: 0 },
   }
   const plan: SkipPlan = {

@@ -53,6 +53,8 @@ export interface SkipProblem {
   paths: number
   /** Iterations with paths of their own, gone through in turn. {@link evenRounds} of them let every stage be visited equally often. */
   rounds: number
+  /** Visits of a stage that may be missing or too many in a round: 0, and 1 in a plan that goes around a stage which was just lost. */
+  slack: number
   release: Release
 }
 
@@ -77,8 +79,9 @@ export interface SkipPlan {
   seconds: number
 }
 
-/** Most rounds of a plan; where more would be needed, some stages are visited once more than others. */
+/** Most rounds of a plan, and hops of all its paths; where more would be needed there is one round, and some stages are visited once more than others. */
 export const MAX_ROUNDS = 8
+const MAX_HOPS = 6000
 
 /** Stages that somebody holds and that may be left out, in order. */
 export function skippable({ holders, fixed }: Pick<SkipProblem, 'holders' | 'fixed'>): number[] {
@@ -95,22 +98,28 @@ export function keepFault(stages: number, keep: number, fixed = 1): string | und
 }
 
 /** The least number of rounds over which stages can be left out evenly, or 1 where that is too many. */
-export function evenRounds(problem: Omit<SkipProblem, 'rounds'>): number {
+export function evenRounds(problem: Omit<SkipProblem, 'rounds' | 'slack'>): number {
   const stages = skippable(problem).length
   const visits = visitsOfRound(problem)
   const rounds = stages / commonDivisor(stages, visits)
-  return rounds <= MAX_ROUNDS ? rounds : 1
+  const hops = rounds * problem.origins.length * problem.paths * problem.keep
+  return rounds <= MAX_ROUNDS && hops <= MAX_HOPS ? rounds : 1
 }
 
 /** Visits that a stage which may be left out gets in one round, and over all: at least and at most (CC2). */
 export function visitsOf(problem: SkipProblem): { round: [number, number]; all: [number, number] } {
   const stages = skippable(problem).length
   const visits = visitsOfRound(problem)
-  const range = (sum: number): [number, number] => [Math.floor(sum / stages), Math.ceil(sum / stages)]
-  return { round: range(visits), all: range(visits * problem.rounds) }
+  const range = (rounds: number): [number, number] => {
+    const slack = rounds * problem.slack
+    const most = rounds * problem.origins.length * problem.paths
+    const [least, enough] = [Math.floor((visits * rounds) / stages), Math.ceil((visits * rounds) / stages)]
+    return [Math.max(0, least - slack), Math.min(most, enough + slack)]
+  }
+  return { round: range(1), all: range(problem.rounds) }
 }
 
-const visitsOfRound = ({ origins, paths, keep, fixed }: Omit<SkipProblem, 'rounds'>): number =>
+const visitsOfRound = ({ origins, paths, keep, fixed }: Omit<SkipProblem, 'rounds' | 'slack'>): number =>
   origins.length * paths * (keep - fixed)
 
 function commonDivisor(a: number, b: number): number {

@@ -7,8 +7,8 @@ import { iteration, simulateIteration } from './simulate.ts'
 import { roundTrip } from './timetable.ts'
 
 /**
- * The plan without that machine at that stage: its microbatches go to another holder of the stage; where there is none, through another stage instead, so
- * that all stages which are left are still visited equally often (CC2). Undefined where neither can be done within the constraints: then a new
+ * The plan without that machine at that stage: its microbatches go to another holder of the stage; where there is none, through another stage instead, as
+ * evenly as CC2 with a slack of one visit wants it. Undefined where neither can be done within the constraints: then a new
  * plan is due, or the stage has to come back.
  */
 export function reroute(
@@ -19,7 +19,9 @@ export function reroute(
   const holders = problem.holders.map((machines, i) =>
     i + 1 === lost.stage ? machines.filter((machine) => machine !== lost.machine) : machines,
   )
-  const without = { ...problem, holders }
+  // Another holder of the stage takes over visit by visit; other stages cannot always share them out evenly.
+  const slack = holders[lost.stage - 1]!.length > 0 ? problem.slack : 1
+  const without = { ...problem, holders, slack }
   const isLost = (hop: SkipHop): boolean => hop.stage === lost.stage && hop.machine === lost.machine
   let rounds = plan.rounds
   for (const [round, paths] of plan.rounds.entries()) {

@@ -81,5 +81,5 @@ export async function survey(
     paths: Math.min(cut.microbatches, options.quota),
     release: { microbatches: cut.microbatches, every: 0 },
   }
-  return { peers, problem: { ...problem, rounds: evenRounds(problem) } }
+  return { peers, problem: { ...problem, rounds: evenRounds(problem), slack: 0 } }
 }

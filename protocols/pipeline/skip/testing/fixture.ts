@@ -69,6 +69,7 @@ export const fixture: SkipProblem = {
   keep: 3,
   paths: 3,
   rounds: 1,
+  slack: 0,
   release: { microbatches: 6, every: 2.5 },
 }
 

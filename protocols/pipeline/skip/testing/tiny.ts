@@ -22,6 +22,7 @@ export const tiny: SkipProblem = {
   keep: 2,
   paths: 2,
   rounds: 1,
+  slack: 0,
   release: { microbatches: 2, every: 0 },
 }
 
@@ -51,5 +52,5 @@ export function randomProblem(
     paths,
     release: { microbatches: paths, every: 0 },
   }
-  return { ...problem, rounds: evenRounds(problem) }
+  return { ...problem, rounds: evenRounds(problem), slack: 0 }
 }
