@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { type PeerName, type StrategyEvent, seededRandom } from '../protocols/index.ts'
-import { statementMessage } from '../protocols/pipeline/holders/messages.ts'
+import { aliveAnswer, leaveAnswer, statementMessage } from '../protocols/pipeline/holders/messages.ts'
 import {
   createHoldersWorld,
   ENDS,
@@ -615,6 +615,15 @@ describe('liars', () => {
     await trainedTo(world, stepOf(world) + 3)
   })
 
+  test('one that says it is a data peer far ahead does not drive the true one out', async () => {
+    const world = await running(SEVEN, { seed: 37 })
+    const before = holderOf(world, 0).name
+    await shout(world, { step: 1_000_000 })
+    assert.equal(holderOf(world, 0).name, before)
+    const step = stepOf(world)
+    await trainedTo(world, step + 5)
+  })
+
   test('one that floods with statements costs nobody a role, and is not listened to', async () => {
     const world = await running(SEVEN, { seed: 32 })
     const roles = world.alive().map(({ holders }) => holders.holds().map(({ stage }) => stage))
@@ -627,23 +636,27 @@ describe('liars', () => {
   })
 })
 
-/** A peer that only talks: as a data peer, every second or `times` at once, for ten seconds. */
+/** A peer that only talks, and says that it lives and stays: as a data peer, every second or `times` at once, for ten seconds. */
 async function shout(
   world: HoldersWorld,
   {
     lost = [],
     times = 1,
     holds = [0],
+    step = 0,
     back = { epoch: 0, step: 0 },
   }: {
     lost?: { part: number; peer: string }[]
     times?: number
     holds?: number[]
+    step?: number
     back?: { epoch: number; step: number }
   },
 ): Promise<void> {
   const { clock } = world.network
   const liar = world.network.join('liar')
+  liar.answer('pipeline-leave', async () => leaveAnswer.encode({ stays: true }))
+  liar.answer('pipeline-alive', async () => aliveAnswer.encode({ incarnation: 1, holds: true }))
   let sequence = 0
   for (let second = 0; second < 10; second++) {
     for (let time = 0; time < times; time++) {
@@ -651,7 +664,7 @@ async function shout(
         incarnation: 1,
         sequence: ++sequence,
         interval: 1_000,
-        holds: holds.map((part) => ({ part, state: 'ready' as const, step: 0 })),
+        holds: holds.map((part) => ({ part, state: 'ready' as const, step })),
         places: 16,
         slots: 4,
         lost,

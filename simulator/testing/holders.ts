@@ -3,7 +3,10 @@ import { SharedVectors, twins } from '../../kernels/index.ts'
 import {
   type ComputeContext,
   createBlobs,
+  createHolders,
   createSwarm,
+  type Holders,
+  holdersVectors,
   type Learner,
   type PeerName,
   pipelineOptionsSchema,
@@ -14,8 +17,6 @@ import {
   StarlingError,
   type StrategyEvent,
 } from '../../protocols/index.ts'
-import { createHolders, holdersVectors } from '../../protocols/pipeline/holders/index.ts'
-import type { Holders } from '../../protocols/pipeline/index.ts'
 import {
   createMemoryNetwork,
   type Life,
@@ -108,7 +109,11 @@ export function createHoldersWorld(options: HoldersWorldOptions): HoldersWorld {
     if (!peer.alive) {
       peer.revive()
     }
-    const transport = mortal(peer, life)
+    const mortalClock = mortal(clock, life)
+    const transport = mortal(
+      new Proxy(peer, { get: (target, key) => (key === 'clock' ? mortalClock : Reflect.get(target, key, target)) }),
+      life,
+    )
     const incarnation = Number(disk.records.get('process')?.[0] ?? 0) + 1
     disk.records.set('process', Uint8Array.of(incarnation))
     const swarm = createSwarm(transport, { run: 'run', incarnation })

@@ -219,9 +219,16 @@ function planMoves(run: string, loads: readonly Load[]): Move[] {
   }
 }
 
+/** The highest step that two peers claim, or, where only one has any, its own: what a single one says of itself makes nobody else old. */
+function newestStep(peers: readonly PeerRoles[]): number {
+  const steps = peers.map(({ holds }) => Math.max(0, ...holds.map(({ step }) => step))).sort((a, b) => b - a)
+  return steps[1] ?? steps[0] ?? 0
+}
+
 /** Who is too many: those far behind first, then those with the most roles, then by hash. */
 function planLeaves(wanted: Wanted, peers: readonly PeerRoles[]): Leave[] {
   const leaves: Leave[] = []
+  const newest = newestStep(peers)
   for (let part = 0; part <= wanted.stages; part++) {
     const room = part === 0 ? wanted.dataPeers : wanted.replicas
     const holders = peers.flatMap((each) => {
@@ -229,11 +236,11 @@ function planLeaves(wanted: Wanted, peers: readonly PeerRoles[]): Leave[] {
       return held === undefined || each.barred?.includes(part) === true ? [] : [{ ...each, step: held.step }]
     })
     if (holders.length > room) {
-      const newest = Math.max(...holders.map(({ step }) => step))
       const order = holders
         .map((each) => ({
           peer: each.peer,
-          behind: newest - each.step > BEHIND ? 1 : 0,
+          // Data peers that drive the same stages fall behind one another, and the one that falls behind is one too many.
+          behind: part === 0 ? -Math.min(each.step, newest) : newest - each.step > BEHIND ? 1 : 0,
           roles: each.holds.filter(({ state }) => state !== 'leaving').length,
           key: sha256Hex(JSON.stringify(['pipeline-role', wanted.run, part, each.peer])),
         }))

@@ -12,7 +12,7 @@ import { type OwnParts, rangeOf } from './own.ts'
 import { checkScale, inspect } from './take.ts'
 import { adoptTask } from './tasks.ts'
 import type { HoldersConfig } from './types.ts'
-import type { StageView } from './view.ts'
+import { AHEAD, type StageView } from './view.ts'
 
 /** Peers that keep a copy. */
 const KEEPERS = 2
@@ -181,6 +181,10 @@ export class Ends {
       throw new StarlingError('bad-tensor', `the ends have ${4 * (range.end - range.begin)} bytes, not ${size}`, {
         from,
       })
+    }
+    // A larger step would keep the true ends out.
+    if (step > (view.stageStep(swarm.clock.now()) ?? 0) + AHEAD) {
+      throw new StarlingError('not-kept', `the stages are not at step ${step}`, { from, step })
     }
     const newer = this.#kept === undefined || step > this.#kept.step || epoch() > this.#kept.epoch
     if (!newer) {

@@ -96,6 +96,7 @@ export class StageHolders implements Holders {
       leaving: this.#leaving,
       keeps: () => this.#ends.take(),
       taken: (own) => this.#taken(own),
+      late: (peer) => void this.#doubts?.ask(peer, this.#stopped.signal, true),
       ended: () => this.#ended,
     })
   }

@@ -6,7 +6,7 @@ import { read } from './copies.ts'
 import { leaveAnswer, leaveQuestion, METHODS, QUICK_TIMEOUT } from './messages.ts'
 import type { OwnParts } from './own.ts'
 import type { HoldersConfig } from './types.ts'
-import type { StageView } from './view.ts'
+import { AHEAD, type StageView } from './view.ts'
 
 /** Others must have been ready so long, ms, before this peer leaves a part to them: by then a data peer has found out whether they work. */
 const PATIENCE = 5_000
@@ -47,6 +47,8 @@ export class Leaving {
       view
         .holders(part, now)
         .filter(({ peer, since }) => now - since >= PATIENCE && !view.lostLately(part, peer, now))
+        // A data peer that is where no stage is drives none of them.
+        .filter(({ hold }) => part > 0 || hold.step <= (view.stageStep(now) ?? 0) + AHEAD)
         .map(({ peer }) => peer),
     )
     if (this.#asking.has(part) || own.ready(part) === undefined || !stays.every((peer) => proven.has(peer))) {

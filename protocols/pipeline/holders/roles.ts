@@ -1,6 +1,7 @@
 /** What this peer does about who holds what: it takes the parts for which it is first in line. */
 import type { Bell } from '../../bell.ts'
 import { StarlingError } from '../../errors.ts'
+import type { PeerName } from '../../ports.ts'
 import { type Assignment, assign, type Move, type Wanted } from './assignment.ts'
 import type { Checkpoints } from './checkpoints.ts'
 import type { Leaving } from './leaving.ts'
@@ -42,6 +43,8 @@ export interface RolesContext {
   keeps(): Promise<number | undefined>
   /** A part has come to this peer. */
   taken(own: OwnPart): void
+  /** A peer is late to speak. */
+  late(peer: PeerName): void
   /** The run is over. */
   ended(): boolean
   /** Tells the others what this peer holds now. */
@@ -77,8 +80,11 @@ export class Roles {
       this.#act(fail, signal)
       await bell.wait(config.modules.swarm.clock, LOOK, signal)
     }
-    for (const { part } of [...own]) {
-      own.drop(part)
+    // What is ready stays: the checkpoint at a stop asks for it.
+    for (const { part, state } of [...own]) {
+      if (state !== 'ready') {
+        own.drop(part)
+      }
     }
     if (failure !== undefined) {
       throw failure.error
@@ -86,10 +92,13 @@ export class Roles {
   }
 
   #act(fail: (error: unknown) => void, signal: AbortSignal): void {
-    const { config, view, gate, wanted, ended, leaving, checkpoints } = this.#context
+    const { config, view, gate, wanted, ended, leaving, checkpoints, late } = this.#context
     const { swarm } = config.modules
     const now = swarm.clock.now()
     checkpoints.look(signal)
+    for (const peer of view.late(now)) {
+      late(peer)
+    }
     const roles = view.roles(now)
     if (ended() || !gate.passes(roles)) {
       return

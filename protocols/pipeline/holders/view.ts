@@ -10,6 +10,9 @@ const MAX_PEERS = 1_024
 const LATE = 1_000
 const PATIENCE_INTERVALS = 2.5
 
+/** After so many intervals without a statement a peer is asked whether it lives: a busy machine may be slow to speak and still answer. */
+const LATE_INTERVALS = 1.5
+
 /** A statement that comes so long after its author could not be reached, ms, was said after that. */
 const AFTERLIFE = 1_500
 
@@ -18,6 +21,9 @@ const TAKING_PATIENCE = 4_000
 
 /** Least rate at which a part is expected to come, bytes per ms (8 Mbit/s). */
 const SLOWEST = 1_000
+
+/** Ends are at most so many steps ahead of what was last heard of the stages. */
+export const AHEAD = 100
 
 /** A part of a holder that data peers could not use is not relied on for so long, ms. */
 const LOST_MEMORY = 600_000
@@ -122,6 +128,27 @@ export class StageView {
     return steps[1] ?? steps[0] ?? 0
   }
 
+  /** The step at which the stages are: the lower middle one of what their holders say. Undefined without holders. */
+  stageStep(now: number): number | undefined {
+    const steps: number[] = []
+    for (const [peer, entry] of this.#entries) {
+      if (this.#lives(peer, entry, now)) {
+        steps.push(
+          ...entry.statement.holds.filter(({ part, state }) => part > 0 && state === 'ready').map(({ step }) => step),
+        )
+      }
+    }
+    return steps.sort((a, b) => a - b)[(steps.length - 1) >> 1]
+  }
+
+  /** Living peers of which nothing was heard for longer than they said. */
+  late(now: number): PeerName[] {
+    return this.peers(now).filter((peer) => {
+      const { heardAt, statement } = this.#entries.get(peer)!
+      return peer !== this.#options.self && now - heardAt > LATE_INTERVALS * statement.interval
+    })
+  }
+
   /** Living peers that keep a copy of the ends, the newest first. */
   keepers(now: number): { peer: PeerName; step: number }[] {
     return this.peers(now)
@@ -163,6 +190,7 @@ export class StageView {
     if (entry !== undefined) {
       entry.doubted = false
       entry.goneAt = lives ? undefined : now
+      entry.heardAt = lives ? now : entry.heardAt
     }
   }
 
