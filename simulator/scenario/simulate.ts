@@ -26,7 +26,7 @@ import { MAX_HEARTBEAT_PEERS, peerNames, type Scenario } from './scenario.ts'
 export interface SimulationProgress {
   /** Virtual time, seconds. */
   seconds: number
-  /** Mean over the peers of the rounds that each is through with, at most those of the scenario. */
+  /** Mean over the peers of the rounds that each has trained for: its optimizer steps divided by those of a round. */
   round: number
   peers: number
   finished: number
@@ -95,7 +95,9 @@ class Simulation {
   /** Processes that live and are not through. */
   readonly #running = new Set<Process>()
   readonly #up = new Set<PeerName>()
+  /** Latest round and step of each peer. */
   readonly #rounds = new Map<PeerName, number>()
+  readonly #steps = new Map<PeerName, number>()
   /** The latest learner of each peer, which can be read after its process died. */
   readonly #learners = new Map<PeerName, Learner>()
   readonly #events = new Map<string, number>()
@@ -103,7 +105,7 @@ class Simulation {
   readonly #losses = new Map<PeerName, { first: number; last: number }>()
   #kills = 0
   #starts = 0
-  #roundSum = 0
+  #stepSum = 0
   #finished = 0
 
   constructor(scenario: Scenario, options: SimulateOptions) {
@@ -265,11 +267,13 @@ class Simulation {
       count(`${event.kind} (${event.reason})`)
     }
     this.#checks.saw(name, event)
+    if (event.kind === 'step' || event.kind === 'joined') {
+      this.#stepSum += event.step - (this.#steps.get(name) ?? 0)
+      this.#steps.set(name, event.step)
+    }
     if (event.kind === 'exchange' || event.kind === 'exchange-skipped' || event.kind === 'joined') {
       process.checkpoint()
-      const round = Math.min(event.round, this.#scenario.rounds)
-      this.#roundSum += round - (this.#rounds.get(name) ?? 0)
-      this.#rounds.set(name, round)
+      this.#rounds.set(name, event.round)
     } else if (event.kind === 'evaluation' && !this.#liars.has(name)) {
       const first = this.#losses.get(name)?.first ?? event.loss
       this.#losses.set(name, { first, last: event.loss })
@@ -279,7 +283,7 @@ class Simulation {
   #progress(): SimulationProgress {
     return {
       seconds: this.#world.network.clock.now() / 1000,
-      round: this.#roundSum / this.#names.length,
+      round: this.#stepSum / this.#names.length / this.#scenario.noloco.innerSteps,
       peers: this.#up.size,
       finished: this.#finished,
     }
