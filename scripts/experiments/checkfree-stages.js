@@ -1,23 +1,22 @@
-/** A small model cut into stages, all of them in this process: what scripts/experiments/checkfree.js trains. */
+/** A small model cut into stages, all of them in this process: what scripts/experiments/checkfree.js and skippipe-omission.js train. */
 import { loadKernels, SharedVectors } from '../../dist/kernels/index.js'
 import { cutModel, dataSchema, openDataset, openEngine, StageTrainer, stageVectors } from '../../dist/models/index.js'
 import { seededRandom } from '../../dist/protocols/index.js'
 
 /** A decoder with one layer per stage, 64 tokens of context. */
 const SHAPE = { architecture: 'decoder', context: 64, width: 48, heads: 4, hidden: 128 }
-const ROWS = 8
 
 /**
  * Adam at a constant 1e-3, without decay, gradients clipped per stage to 1: the paper's settings (section 5.1) on the embedded stories. The seed is that of the start and of
  * the batches' order.
  */
-export async function stagesInOneProcess({ seed, stages, microbatches, steps }) {
+export async function stagesInOneProcess({ seed, stages, microbatches, rows = 8, steps }) {
   const engine = await openEngine({ threads: 1 })
   const data = dataSchema.parse({ source: 'stories' })
   const dataset = await openDataset({ data, context: SHAPE.context, seed, shard: { index: 0, count: 1 } })
   const model = { ...SHAPE, layers: stages, vocabulary: dataset.classes }
   const optimizer = { name: 'adamw', learningRate: 1e-3, beta2: 0.999, weightDecay: 0 }
-  const training = { batch: microbatches * ROWS, steps, warmup: 0, finalRate: 1, optimizer }
+  const training = { batch: microbatches * rows, steps, warmup: 0, finalRate: 1, optimizer }
   const cut = cutModel(model, { stages, places: stages, microbatches, accumulators: 1 }, training.batch)
   const length = cut.sizes[1]
   const vectors = SharedVectors.create({
@@ -49,8 +48,8 @@ export async function stagesInOneProcess({ seed, stages, microbatches, steps }) 
       let samples = 0
       for (const [microbatch, order] of orders.entries()) {
         const source = { kind: 'training', batch, microbatch }
-        const rows = trainer.embed(source, 0)
-        for (const stage of order) trainer.forward(stage - 1, rows, stage)
+        const embedded = trainer.embed(source, 0)
+        for (const stage of order) trainer.forward(stage - 1, embedded, stage)
         const outcome = trainer.loss(source, 0)
         for (const slot of [0, ...order].toReversed()) trainer.backward(slot, 0)
         total += outcome.loss
@@ -62,14 +61,14 @@ export async function stagesInOneProcess({ seed, stages, microbatches, steps }) 
     apply: (part, options) => trainer.step(placeOf(part), 0, options).gradientNorm,
     /** Moments of a stage <- 0. */
     refresh: (stage) => trainer.hold(stage - 1, stage, true),
-    /** Mean loss over the validation data, in natural order. */
-    evaluate() {
+    /** Mean loss over the validation data, through those stages in that order. */
+    evaluate(order = Array.from({ length: stages }, (_, i) => i + 1)) {
       let total = 0
       let samples = 0
       for (let part = 0; part < trainer.validationParts(); part++) {
         const source = { kind: 'validation', part }
-        const rows = trainer.embed(source)
-        for (let stage = 1; stage <= stages; stage++) trainer.forward(stage - 1, rows)
+        const embedded = trainer.embed(source)
+        for (const stage of order) trainer.forward(stage - 1, embedded)
         const outcome = trainer.loss(source)
         total += outcome.loss
         samples += outcome.samples

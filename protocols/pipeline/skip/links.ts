@@ -1,6 +1,7 @@
 /** How far peers are from this one: round trips and bandwidth, by probes of some ten kilobytes that are asked for when a plan is made. */
 import { StarlingError } from '../../errors.ts'
 import type { PeerName, Transport } from '../../ports.ts'
+import { fewAtATime } from './few.ts'
 import { linksAnswer, linksQuestion, MAX_MACHINES, METHODS } from './messages.ts'
 
 /** Bytes of a probe for the bandwidth: as much as rides in a question of the flow. */
@@ -67,17 +68,15 @@ export class Links {
 
   /** Seconds for so many bytes from this peer to each of those, measured where that is not known or long ago; undefined for those out of reach. */
   times(peers: readonly PeerName[], size: number, signal: AbortSignal): Promise<(number | undefined)[]> {
-    return Promise.all(
-      peers.map(async (peer) => {
-        if (peer === this.#transport.self) {
-          return 0
-        }
-        const link = await this.#link(peer, signal)
-        // What does not fit into a question is announced in one and pulled with another: a round trip more.
-        const trips = size > PROBE_BYTES ? 1.5 : 0.5
-        return link === undefined ? undefined : Math.min(LONGEST, (trips * link.trip + size / link.rate) / 1000)
-      }),
-    )
+    return fewAtATime(peers, async (peer) => {
+      if (peer === this.#transport.self) {
+        return 0
+      }
+      const link = await this.#link(peer, signal)
+      // What does not fit into a question is announced in one and pulled with another: a round trip more.
+      const trips = size > PROBE_BYTES ? 1.5 : 0.5
+      return link === undefined ? undefined : Math.min(LONGEST, (trips * link.trip + size / link.rate) / 1000)
+    })
   }
 
   /** The same, as that peer sees it; undefined where it does not answer. */

@@ -9,6 +9,7 @@ import type { PeerName, StageCut, Swarm, Transport } from '../../ports.ts'
 import type { Report } from '../../strategy.ts'
 import type { Path } from '../paths/index.ts'
 import type { Holders } from '../types.ts'
+import { fewAtATime } from './few.ts'
 import { planRefusal, type RunRules } from './judge.ts'
 import { Links } from './links.ts'
 import { decodePlan, encodePlan, METHODS, type NamedPlan, planAnswer, travelled } from './messages.ts'
@@ -162,7 +163,8 @@ class PlannerOfPipeline implements Planner {
     }
     this.#standing = undefined
     const around = reroute(standing.problem, standing.plan, { stage, machine })
-    this.#rerouted = around === undefined ? undefined : { ...standing, ...around }
+    // Made for nobody's table: a whole new plan is to follow.
+    this.#rerouted = around === undefined ? undefined : { ...standing, ...around, made: '' }
     this.bell.ring()
     this.#modules.holders.bell.ring()
   }
@@ -258,24 +260,22 @@ class PlannerOfPipeline implements Planner {
     const used = new Set(
       offered.plan.rounds.flatMap((paths) => paths.flatMap(({ hops }) => hops.map((hop) => hop.machine))),
     )
-    const reasons = await Promise.all(
-      [...used].map(async (machine): Promise<[PeerName, string | undefined]> => {
-        const peer = offered.peers[machine]!
-        try {
-          const answer =
-            peer === swarm.self
-              ? this.#judge(peer, bytes)
-              : await swarm.ask(peer, METHODS.plan, bytes, { signal, timeout: PLAN_TIMEOUT })
-          const { accepted, reason } = planAnswer.decode(answer)
-          return [peer, accepted ? undefined : (reason ?? 'no reason given')]
-        } catch (error) {
-          if (signal.aborted || !(error instanceof StarlingError)) {
-            throw error
-          }
-          return [peer, error.code]
+    const reasons = await fewAtATime([...used], async (machine): Promise<[PeerName, string | undefined]> => {
+      const peer = offered.peers[machine]!
+      try {
+        const answer =
+          peer === swarm.self
+            ? this.#judge(peer, bytes)
+            : await swarm.ask(peer, METHODS.plan, bytes, { signal, timeout: PLAN_TIMEOUT })
+        const { accepted, reason } = planAnswer.decode(answer)
+        return [peer, accepted ? undefined : (reason ?? 'no reason given')]
+      } catch (error) {
+        if (signal.aborted || !(error instanceof StarlingError)) {
+          throw error
         }
-      }),
-    )
+        return [peer, error.code]
+      }
+    })
     for (const [peer, reason] of reasons) {
       if (reason !== undefined) {
         report({ kind: 'rejected', peer, what: 'plan', reason })

@@ -1,6 +1,7 @@
 /** The problem as it is: who holds what, how fast everybody is, and how far from each other. */
 import type { PeerName, StageCut, Swarm, Transport } from '../../ports.ts'
 import type { Holders } from '../types.ts'
+import { fewAtATime } from './few.ts'
 import type { Links } from './links.ts'
 import { MAX_MACHINES, travelled } from './messages.ts'
 import { BACKWARD, evenRounds, type SkipProblem } from './problem.ts'
@@ -44,7 +45,7 @@ export async function survey(
   if (peers.length > MAX_MACHINES) {
     return undefined
   }
-  const rows = await Promise.all(peers.map((peer) => links.timesOf(peer, peers, options.bytes, signal)))
+  const rows = await fewAtATime(peers, (peer) => links.timesOf(peer, peers, options.bytes, signal))
   // Where only one direction was measured, it stands for both.
   const time = (from: number, to: number): number | undefined => rows[from]?.[to] ?? rows[to]?.[from]
   const transfer: number[][] = []
