@@ -59,6 +59,12 @@ if (unknown !== undefined) {
 /** Longest time of one swarm, ms. */
 const PATIENCE = 600_000
 
+/**
+ * Least share of the fragments (or, of noloco, of the rounds' exchanges) that have to come in time. On a machine that is too busy the first peer is through before the others
+ * have started, and then nothing was attacked: such a swarm does not count.
+ */
+const LEAST_HEARD = 0.3
+
 /** One swarm to its end: its summary and what its peers told of. */
 async function play({ column, attack, liars, seed }) {
   const folder = mkdtempSync(join(tmpdir(), 'starling-attacks-'))
@@ -88,18 +94,18 @@ async function play({ column, attack, liars, seed }) {
       .trimEnd()
       .split('\n')
       .map((line) => JSON.parse(line))
-    return figures(lines.at(-1), lines)
+    return figures(COLUMNS[column].name, lines.at(-1), lines)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
 }
 
 /** What a table needs of a swarm. Bytes are those of a whole peer, connections and all, per step of its own. */
-function figures(summary, lines) {
+function figures(strategy, summary, lines) {
   const honest = summary.peers.filter((peer) => peer.attack === undefined)
   const isLiar = new Set(summary.peers.flatMap(({ attack, peer }) => (attack === undefined ? [] : [peer])))
-  /** Fragments (gossip) or exchanges (noloco) of liars and of the honest that had no say, and all. For noloco also the mean share of those that had. */
-  const out = { liar: 0, honest: 0, ofLiars: 0, ofHonest: 0 }
+  /** Fragments (gossip) or exchanges (noloco) of liars and of the honest that had no say, and those that had. Of noloco, the shares of exchanges. */
+  const out = { liar: 0, honest: 0, ofHonest: 0 }
   const shares = { liar: [], honest: [] }
   for (const line of lines) {
     if (isLiar.has(line.peer)) continue
@@ -112,8 +118,12 @@ function figures(summary, lines) {
       shares[isLiar.has(line.partner) ? 'liar' : 'honest'].push(0)
     }
   }
+  const fragments = out.liar + out.honest + out.ofHonest
+  const rounds = honest.reduce((sum, { round }) => sum + round, 0)
+  const exchanges = shares.liar.length + shares.honest.length
   return {
     losses: honest.map((peer) => peer.validationLoss),
+    heard: strategy === 'gossip' ? fragments / (rounds * (peers - 1)) : exchanges / rounds,
     // A peer that failed has diverged.
     loss: honest.some(({ state, validationLoss }) => state !== 'finished' || validationLoss === null)
       ? null
@@ -152,6 +162,10 @@ for (const cell of values.table ? [] : wanted) {
   let result
   try {
     result = { ...cell, ...(await play(cell)) }
+    // Who has diverged hears nobody.
+    if (result.loss !== null && result.heard < LEAST_HEARD) {
+      throw new Error(`only ${Math.round(100 * result.heard)} % came in time: this machine is too busy`)
+    }
   } catch (error) {
     // Not kept: it is played again the next time.
     console.error(JSON.stringify({ ...cell, failed: String(error.message ?? error).slice(0, 500) }))
