@@ -285,7 +285,8 @@ export class StageHolders implements Holders {
   #said(): Said {
     const now = this.#modules.swarm.clock.now()
     return {
-      holds: this.#own.said(),
+      // The last statement: what is kept for the checkpoint is not served any more.
+      holds: this.#stopped.signal.aborted ? [] : this.#own.said(),
       places: this.#config.cut.places,
       slots: slotsOf(this.#config.options),
       ...(this.#msPerRow === undefined ? {} : { msPerRow: this.#msPerRow }),
