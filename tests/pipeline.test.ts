@@ -13,13 +13,13 @@ const tiny = {
 }
 
 /** Enough for a process to be killed, its stage to be rebuilt and the loss to fall on. */
-const STEPS = 100
+const STEPS = 60
 
 /** Milliseconds for a part of the training: each step goes through four processes, which a loaded machine lets run one after another. */
 const LONG = 150_000
 
 /** Step at which a holder is killed. */
-const DEATH = 20
+const DEATH = 12
 
 type Kind<K extends NodeEvent['kind']> = Extract<NodeEvent, { kind: K }>
 
@@ -41,7 +41,7 @@ describe('daemons that hold the stages of one model', { timeout: 280_000 }, () =
     const run = buildRun({
       ...tiny,
       name: 'stages',
-      training: { batch: 4, steps: STEPS, evaluateEvery: 50, warmup: 10, learningRate: 0.01 },
+      training: { batch: 4, steps: STEPS, evaluateEvery: 30, warmup: 10, learningRate: 0.01 },
       strategy: { name: 'pipeline', stages: 3, microbatches: 2, codec: 'float32' },
     })
     const first = await stage.start('first', { manifest: run.bytes, engine: 'js' })

@@ -46,8 +46,9 @@ const [minutes, every, stages, seed, longestPause] = [
 ].map(Number)
 const target = values.target === undefined ? undefined : Number(values.target)
 
-/** Time between two looks at the data peer, and longest wait for anything at the start, ms. */
+/** Time between two looks at the data peer's events, and at its step; longest wait for anything at the start, ms. */
 const LOOK = 500
+const STEP_LOOK = 100
 const PATIENCE = 300_000
 
 /** A killed process is started again after this, ms. */
@@ -123,8 +124,7 @@ async function once(recovery) {
       for (const event of await eventsAfter(data, seen.after)) {
         seen.after = event.sequence
         if (event.peer !== data.peer) continue
-        if (event.kind === 'step') seen.steps.push({ time: event.time, step: event.step })
-        else if (event.kind === 'evaluation') seen.losses.push({ time: event.time, step: event.step, loss: event.loss })
+        if (event.kind === 'evaluation') seen.losses.push({ time: event.time, step: event.step, loss: event.loss })
         else if (event.kind === 'pipeline') {
           seen.retries += event.retries
           seen.microbatches += event.microbatches
@@ -141,6 +141,16 @@ async function once(recovery) {
       return losses.find(({ loss }, i) => loss <= target && (losses[i + 1]?.loss ?? Number.POSITIVE_INFINITY) <= target)
     }
 
+    // Events of steps are folded to one a second, so the step itself is looked at.
+    let watching = true
+    const watch = (async () => {
+      while (watching) {
+        const { step } = await data.status()
+        const time = Date.now()
+        if (step !== seen.steps.at(-1)?.step) seen.steps.push({ time, step })
+        await sleep(STEP_LOOK)
+      }
+    })()
     const end = began + minutes * 60_000
     let nextDeath = began + every * 1_000
     const kills = []
@@ -164,7 +174,7 @@ async function once(recovery) {
       victim.node = undefined
       await dead.kill()
       kills.push({ stage: number, victim: victim.name, seconds: Math.round((Date.now() - began) / 1_000) })
-      void sleep(RESTART)
+      victim.starting = sleep(RESTART)
         .then(() => start(victim, { link: data.link }))
         .catch((error) => diedAlone.push(`${victim.name} did not start: ${error.message}`))
     }
@@ -182,6 +192,8 @@ async function once(recovery) {
       RECOVERY,
     ).catch(() => undefined)
 
+    watching = false
+    await Promise.all([watch, ...slots.map(({ starting }) => starting)])
     const pauses = seen.steps.slice(1).map(({ time }, i) => (time - seen.steps[i].time) / 1_000)
     const goal = reached()
     const round = (value) => Math.round(value * 1_000) / 1_000
