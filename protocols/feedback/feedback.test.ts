@@ -4,7 +4,7 @@ import { CODEC_BLOCK, TOPK_CHUNK, twins } from '../../kernels/index.ts'
 import { codecs, type TensorCodec } from '../codecs/index.ts'
 import { seededRandom } from '../random.ts'
 import { createFeedback, type Feedback, type FeedbackOptions, followReplica } from './index.ts'
-import { descend, gossipOnRing } from './testing/toys.ts'
+import { agree, complete, descend, gossipOnRing } from './testing/toys.ts'
 
 /** Values of a vector, of which 4 are kept. */
 const D = 200
@@ -43,6 +43,14 @@ test('top-k of raw models leaves most of their disagreement, replicas take it aw
   assert.ok(replicas < 1e-3, `replicas ${replicas}`)
   const large = gossipOnRing('replicas', { gamma: 0.3, rounds: 1_500 })
   assert.ok(large > 10, `step 0.3: ${large}`)
+})
+
+test('the coarser the code, the smaller the step with which peers that all know each other come together', () => {
+  const left = (codec: TensorCodec, gamma: number): number =>
+    agree(codec, { peers: 5, graph: complete(5), gamma, rounds: 200, size: 512 })
+  assert.ok(left(codecs.int4, 1) < 0.01 && left(codecs.sign, 1) < 0.1)
+  assert.ok(left(codecs.topk, 0.03) < 0.5)
+  assert.ok(left(codecs.topk, 0.5) > 1)
 })
 
 /** Sends `vectors` one after the other through a memory in slices, from the given state. Returns the messages and the state after. */

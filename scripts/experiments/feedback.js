@@ -1,14 +1,16 @@
 #!/usr/bin/env node
 /**
  * What error feedback is for, as tables of docs/codecs.md: ten quadratics whose minima lie apart, 200 dimensions, 4 values kept, and for each memory the best of six step sizes; and
- * models on a ring that gossip through their largest 5 %, raw and by public replicas. Prints Markdown; `--plot` also draws the descents under noise. Needs a build, and some
+ * models on a ring that gossip through their largest 5 %, raw and by public replicas; and by replicas through
+ * the codes of `gossip`, with several steps. Prints Markdown; `--plot` also draws the descents under noise. Needs a build, and some
  * minutes of one core.
  *
  *   node scripts/experiments/feedback.js [--steps 4000] [--rounds 2000] [--plot docs/feedback.svg]
  */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { descend, gossipOnRing } from '../../dist/protocols/feedback/testing/toys.js'
+import { codecs } from '../../dist/protocols/codecs/index.js'
+import { agree, complete, descend, gossipOnRing, ring } from '../../dist/protocols/feedback/testing/toys.js'
 import { linePlot } from './plot.js'
 import { markdown } from './table.js'
 
@@ -71,6 +73,23 @@ console.log(
       ['raw', ...gammas.map((gamma) => short(gossipOnRing('raw', { gamma, rounds })))],
       ['replicas', ...gammas.map((gamma) => short(gossipOnRing('replicas', { gamma, rounds })))],
     ],
+  ),
+)
+
+/** Steps towards replicas, by code: those around the default of `gossip` and its largest. */
+const STEPS = { topk: [0.03, 0.05, 0.1, 0.2], sign: [0.3, 1], int4: [0.5, 1] }
+console.log(`\nDisagreement left by replicas after ${rounds} rounds\n`)
+console.log(
+  markdown(
+    ['code', 'gamma', 'ring of 12', '5, all neighbours'],
+    Object.entries(STEPS).flatMap(([name, all]) =>
+      all.map((gamma) => [
+        name,
+        String(gamma),
+        short(agree(codecs[name], { peers: 12, graph: ring(12), gamma, rounds })),
+        short(agree(codecs[name], { peers: 5, graph: complete(5), gamma, rounds })),
+      ]),
+    ),
   ),
 )
 if (values.plot !== undefined) {

@@ -1,10 +1,10 @@
 /**
- * Two toys that show what error feedback is for: gradient descent on quadratics whose minima lie apart, and models on a ring that gossip. For tests of directions and for
+ * Toys that show what error feedback is for: gradient descent on quadratics whose minima lie apart, and models that gossip. For tests of directions and for
  * scripts/experiments/feedback.js.
  */
 import { loadKernels, SharedVectors, TOPK_CHUNK, type VectorSpec } from '../../../kernels/index.ts'
 import { codecs, type TensorCodec, topKCodec } from '../../codecs/index.ts'
-import { seededRandom } from '../../random.ts'
+import { normal, seededRandom } from '../../random.ts'
 import { createFeedback, type FeedbackOptions, followReplica, stepTowardsReplicas } from '../index.ts'
 
 const D = 200
@@ -143,6 +143,76 @@ export function gossipOnRing(
     for (let peer = 0; peer < RING; peer++) {
       const neighbours = [peer + 1, peer + RING - 1].map((j) => ({ replica: replicas[j % RING]!, weight: 1 / 3 }))
       stepTowardsReplicas(kernels, models[peer]!, replicas[peer]!, neighbours, gamma)
+    }
+  }
+  return disagreement() / start
+}
+
+/** Whom each of some peers hears. */
+export type Graph = (peer: number) => readonly number[]
+
+/** On a ring. */
+export const ring =
+  (peers: number): Graph =>
+  (peer) => [(peer + 1) % peers, (peer + peers - 1) % peers]
+
+/** Everybody. */
+export const complete =
+  (peers: number): Graph =>
+  (peer) =>
+    Array.from({ length: peers }, (_, i) => i).filter((i) => i !== peer)
+
+/**
+ * Peers whose models begin apart gossip through public replicas in a code of the table, each neighbour with weight 1 / (neighbours + 1). Returns what is left of their disagreement,
+ * as {@link gossipOnRing}; Infinity where it grew a hundredfold.
+ */
+export function agree(
+  codec: TensorCodec,
+  {
+    peers,
+    graph,
+    gamma,
+    rounds,
+    size = TOPK_CHUNK,
+  }: { peers: number; graph: Graph; gamma: number; rounds: number; size?: number },
+): number {
+  const vector = { type: 'float32' as const, length: size }
+  const names = Array.from({ length: peers }, (_, i) => [`x-${i}`, `replica-${i}`]).flat()
+  const vectors = SharedVectors.create({
+    ...Object.fromEntries([...names, 'sent', 'difference'].map((name) => [name, vector])),
+    message: { type: 'uint8', length: codec.bytes(size) },
+  })
+  const kernels = loadKernels(vectors)
+  const random = seededRandom('agree')
+  const of = (name: string): Float32Array[] => Array.from({ length: peers }, (_, i) => vectors.float32(`${name}-${i}`))
+  const [models, replicas] = [of('x'), of('replica')]
+  const common = Float32Array.from({ length: size }, () => normal(random))
+  for (const [i, model] of models.entries()) {
+    replicas[i]!.set(common)
+    model.set(common.map((value) => value + 0.2 * normal(random)))
+  }
+  const disagreement = (): number => {
+    const mean = models.reduce((all, model) => all.map((value, k) => value + model[k]! / peers), new Float64Array(size))
+    return Math.sqrt(
+      models.reduce((all, model) => all + model.reduce((sum, value, k) => sum + (value - mean[k]!) ** 2, 0), 0),
+    )
+  }
+  const start = disagreement()
+  const scratch = [vectors.float32('sent'), vectors.float32('difference')] as const
+  const own = createFeedback({ memory: 'ef21' })
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, values] of models.entries()) {
+      const message = vectors.bytes('message')
+      const seed = round * peers + i
+      own.send(kernels, codec, { values, state: { estimate: replicas[i]! }, scratch, message, size, start: 0, seed })
+    }
+    for (const [i, model] of models.entries()) {
+      const heard = graph(i)
+      const neighbours = heard.map((j) => ({ replica: replicas[j]!, weight: 1 / (heard.length + 1) }))
+      stepTowardsReplicas(kernels, model, replicas[i]!, neighbours, gamma)
+    }
+    if (round % 50 === 49 && !(disagreement() < 100 * start)) {
+      return Number.POSITIVE_INFINITY
     }
   }
   return disagreement() / start
