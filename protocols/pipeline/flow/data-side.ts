@@ -261,6 +261,9 @@ export class DataSide {
       await tensors.decode(trip.slot, trip.rows, part, exponent)
     } catch (error) {
       const code = passingCode(error)
+      if (code !== 'bad-tensor') {
+        throw error
+      }
       const { stage, peer } = trip.path[hop]!
       modules.swarm.penalize(peer, code)
       modules.report({ kind: 'rejected', peer, what: 'tensor', reason: code })

@@ -7,38 +7,21 @@ import {
   type BackwardQuestion,
   type CommitQuestion,
   type ForwardQuestion,
-  failedQuestion,
-  METHODS,
   type PassId,
   passOf,
   type VisitState,
 } from '../messages.ts'
 import { quotaOf, slotsOf } from '../options.ts'
-import type { LossReason } from '../types.ts'
 import { Book, type Visit } from './book.ts'
 import { lossOf } from './courier.ts'
 import { type FlowParts, NOTHING, partBefore, passingCode, pathFault, refuse } from './parts.ts'
 import { either } from './signals.ts'
 import { clearSum, commitStage, mustHold } from './stage-commit.ts'
 import { SlotPool } from './tensors.ts'
+import { tellFailure, VisitFailure } from './visit-failure.ts'
 
 /** Longest time for which a question waits for memory, ms: until the microbatch before is known to be out of it. */
 const PARK = 2_000
-
-/** Whole time for telling a data peer of a failure, ms. It is told again by its own watch otherwise. */
-const TELL_TIMEOUT = 3_000
-
-/** A microbatch failed: at which hop, and whose fault it was. */
-class VisitFailure extends Error {
-  readonly hop: number
-  readonly loss: { reason: LossReason; code: string }
-
-  constructor(hop: number, loss: { reason: LossReason; code: string }) {
-    super(`hop ${hop}: ${loss.code}`)
-    this.hop = hop
-    this.loss = loss
-  }
-}
 
 export class StageSide {
   readonly #parts: FlowParts
@@ -174,26 +157,10 @@ export class StageSide {
 
   /** The book of a pass's data peer, turned to its attempt. */
   #bookFor(id: PassId): Book {
-    const { holders, options } = this.#parts
-    if (!holders.dataPeers().includes(id.origin)) {
+    if (!this.#parts.holders.dataPeers().includes(id.origin)) {
       throw new StarlingError('not-a-data-peer', 'this peer does not know that peer for a data peer', {})
     }
-    let book = this.#books.get(id.origin)
-    if (book === undefined) {
-      for (const old of [...this.#books.values()]) {
-        if (this.#books.size >= options.dataPeers && !holders.dataPeers().includes(old.origin)) {
-          this.#forget(old)
-          this.#books.delete(old.origin)
-        }
-      }
-      const taken = new Set([...this.#books.values()].map(({ accumulator }) => accumulator))
-      const accumulator = Array.from({ length: options.dataPeers }, (_, i) => i).find((i) => !taken.has(i))
-      if (accumulator === undefined) {
-        throw new StarlingError('busy', `this peer works for ${options.dataPeers} data peers already`, {})
-      }
-      book = new Book(id.origin, accumulator, id.session)
-      this.#books.set(id.origin, book)
-    }
+    const book = this.#books.get(id.origin) ?? this.#open(id)
     const order = book.compare(id)
     if (order === 'stale') {
       throw new StarlingError('stale', 'that attempt is over', {})
@@ -202,6 +169,25 @@ export class StageSide {
       this.#forget(book)
       book.turnTo(id)
     }
+    return book
+  }
+
+  /** A book for a data peer that this peer has not worked for, in place of one that is no data peer any more. */
+  #open({ origin, session }: PassId): Book {
+    const { holders, options } = this.#parts
+    for (const old of [...this.#books.values()].filter((book) => !holders.dataPeers().includes(book.origin))) {
+      if (this.#books.size >= options.dataPeers) {
+        this.#forget(old)
+        this.#books.delete(old.origin)
+      }
+    }
+    const taken = new Set([...this.#books.values()].map(({ accumulator }) => accumulator))
+    const accumulator = Array.from({ length: options.dataPeers }, (_, i) => i).find((i) => !taken.has(i))
+    if (accumulator === undefined) {
+      throw new StarlingError('busy', `this peer works for ${options.dataPeers} data peers already`, {})
+    }
+    const book = new Book(origin, accumulator, session)
+    this.#books.set(origin, book)
     return book
   }
 
@@ -326,6 +312,9 @@ export class StageSide {
       await tensors.decode(visit.slot!, visit.rows, part, exponent)
     } catch (error) {
       const code = passingCode(error)
+      if (code !== 'bad-tensor') {
+        throw error
+      }
       const peer = visit.path[giver]?.peer ?? visit.id.origin
       modules.swarm.penalize(peer, code)
       modules.report({ kind: 'rejected', peer, what: 'tensor', reason: code })
@@ -347,23 +336,10 @@ export class StageSide {
           error instanceof VisitFailure
             ? error
             : new VisitFailure(visit.hop, { reason: 'refused', code: passingCode(error) })
-        await this.#tell(visit, failure)
+        await tellFailure(this.#parts, visit.id, failure, this.#stopped.signal)
       } catch (broken) {
         this.#parts.onBroken(broken)
       }
-    }
-  }
-
-  /** Best effort. */
-  async #tell({ id }: Visit, { hop, loss }: VisitFailure): Promise<void> {
-    const { courier } = this.#parts
-    const { origin, ...pass } = id
-    const question = failedQuestion.encode({ ...pass, hop, ...loss })
-    const options = { timeout: TELL_TIMEOUT, maxAnswer: 0, signal: this.#stopped.signal }
-    try {
-      await courier.ask(origin, METHODS.failed, question, options)
-    } catch (error) {
-      passingCode(error)
     }
   }
 
