@@ -208,8 +208,8 @@ class Pipeline implements Strategy {
   #lost({ stage, peer, reason, code }: PathFailure, step: number): void {
     this.#planner?.lost(stage, peer)
     const others = this.#holders.ready(stage).length > 0
-    // A stage that was given to another, as it should be, is no loss.
-    if (code !== 'moved' || !others) {
+    // A stage that was given to another, as it should be, is no loss, even where the new holder has not been heard of yet.
+    if (code !== 'moved') {
       this.#modules.report({ kind: 'stage-lost', stage, peer, step, reason })
     }
     if (reason !== 'refused' && !others) {

@@ -6,7 +6,7 @@
  * process ended by itself. With several rules of recovery, each runs under the same deaths, and with `--target` the times to that validation loss are compared.
  *
  *     npm run build && node scripts/soaks/pipeline-kills.js [--minutes 10] [--every 30] [--stages 6] [--seed 1] [--pause 5]
- *         [--recovery checkfree,checkpoint] [--checkpoint-every 50] [--target 1.8] [--data-peers 1] [--codec float16] [--batch 16] [--engine wasm]
+ *         [--recovery checkfree,checkpoint] [--checkpoint-every 50] [--target 1.8] [--data-peers 1] [--codec float16] [--routing sequential|twins] [--batch 16] [--engine wasm]
  *         [--model '{"architecture": "decoder", ...}'] [--out result.json]
  *
  * The deaths are a list of stages by the seed, so that every rule sees the same ones. Seven processes want a machine of their own.
@@ -30,6 +30,7 @@ const { values } = parseArgs({
     'checkpoint-every': { type: 'string', default: '50' },
     'data-peers': { type: 'string', default: '1' },
     codec: { type: 'string', default: 'float16' },
+    routing: { type: 'string', default: 'sequential' },
     batch: { type: 'string', default: '16' },
     target: { type: 'string' },
     model: { type: 'string' },
@@ -73,6 +74,7 @@ const runOf = (recovery) =>
       stages,
       recovery,
       codec: values.codec,
+      routing: values.routing,
       dataPeers: Number(values['data-peers']),
       checkpointEvery: Number(values['checkpoint-every']),
     },
