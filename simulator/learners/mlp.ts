@@ -1,5 +1,4 @@
 /** A multilayer perceptron in plain typed arrays: small enough to train dozens of peers inside a test. */
-import { portable } from '../../models/index.ts'
 import { normal, type PlacedTensor, type Random, seededRandom } from '../../protocols/index.ts'
 import type { Samples } from './clusters.ts'
 
@@ -17,12 +16,15 @@ export class Mlp {
   /** '0.weight' [in, out], '0.bias' [out], '1.weight', ... without gaps. */
   readonly tensors: readonly PlacedTensor[]
   readonly size: number
+  readonly #math: Pick<Math, 'exp' | 'log'>
   /** Activations and their gradients of one sample, by layer. */
   readonly #values: Float32Array[]
   readonly #errors: Float32Array[]
 
-  constructor(widths: readonly number[]) {
+  /** `math` computes the exponentials and logarithms; the last bits of `Math` may differ between machines. */
+  constructor(widths: readonly number[], math: Pick<Math, 'exp' | 'log'> = Math) {
     this.widths = widths
+    this.#math = math
     const tensors: PlacedTensor[] = []
     let offset = 0
     for (let layer = 0; layer + 1 < widths.length; layer++) {
@@ -80,13 +82,19 @@ export class Mlp {
   /** Fills #values for one sample; returns its loss. */
   #forward(theta: Float32Array, { points, labels, dimensions }: Samples, sample: number): number {
     const values = this.#values
-    values[0]!.set(points.subarray(sample * dimensions, (sample + 1) * dimensions))
+    const first = values[0]!
+    for (let d = 0; d < dimensions; d++) {
+      first[d] = points[sample * dimensions + d]!
+    }
     const last = this.widths.length - 1
     for (let layer = 0; layer < last; layer++) {
       const [input, output] = [values[layer]!, values[layer + 1]!]
       const width = output.length
       const from = this.tensors[2 * layer]!.offset
-      output.set(theta.subarray(from + input.length * width, from + (input.length + 1) * width))
+      const bias = from + input.length * width
+      for (let j = 0; j < width; j++) {
+        output[j] = theta[bias + j]!
+      }
       for (let i = 0; i < input.length; i++) {
         const value = input[i]!
         if (value !== 0) {
@@ -104,12 +112,14 @@ export class Mlp {
       }
     }
     const logits = values[last]!
-    const largest = logits.reduce((a, b) => Math.max(a, b))
+    const largest = largestOf(logits)
     let sum = 0
-    for (const logit of logits) {
-      sum += portable.exp(logit - largest)
+    for (let k = 0; k < logits.length; k++) {
+      sum += this.#math.exp(logits[k]! - largest)
     }
-    return portable.log(sum) + largest - logits[labels[sample]!]!
+    // Of a model that broke, NaN or infinite; Math.log is exact there.
+    const log = sum > 0 && sum < Number.POSITIVE_INFINITY ? this.#math.log(sum) : Math.log(sum)
+    return log + largest - logits[labels[sample]!]!
   }
 
   /** Adds `share` times the gradient of the sample whose values #forward left. */
@@ -117,10 +127,10 @@ export class Mlp {
     const last = this.widths.length - 1
     const logits = this.#values[last]!
     const outer = this.#errors[last]!
-    const largest = logits.reduce((a, b) => Math.max(a, b))
+    const largest = largestOf(logits)
     let sum = 0
     for (let k = 0; k < logits.length; k++) {
-      outer[k] = portable.exp(logits[k]! - largest)
+      outer[k] = this.#math.exp(logits[k]! - largest)
       sum += outer[k]!
     }
     for (let k = 0; k < logits.length; k++) {
@@ -150,6 +160,15 @@ export class Mlp {
       }
     }
   }
+}
+
+/** The largest value; NaN where there is one. */
+function largestOf(values: Float32Array): number {
+  let largest = Number.NEGATIVE_INFINITY
+  for (let k = 0; k < values.length; k++) {
+    largest = Math.max(largest, values[k]!)
+  }
+  return largest
 }
 
 /** Numbers of `count` samples, drawn with replacement from a shard. */

@@ -1,5 +1,6 @@
 /** What the peers of a scenario learn. */
 import { type Kernels, type SharedVectors, twins } from '../../kernels/index.ts'
+import { portable } from '../../models/index.ts'
 import { type Clock, type Learner, type PeerName, type Random, seededRandom } from '../../protocols/index.ts'
 import { createQuadraticLearner } from '../learner.ts'
 import { gaussianClusters } from '../learners/clusters.ts'
@@ -53,7 +54,7 @@ export function problemOf({ learner, seed }: Scenario, steps: number): Problem {
   }
   const [dimensions, , classes] = WIDTHS
   const { training, validation } = gaussianClusters({ seed, ...SAMPLES, dimensions, classes, draw: portableNormal })
-  const mlp = new Mlp(WIDTHS)
+  const mlp = new Mlp(WIDTHS, portable)
   const start = new Float32Array(mlp.size)
   mlp.initialize(start, seed, portableNormal)
   return {
