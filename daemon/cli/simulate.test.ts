@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import type { StarlingError } from '../../protocols/index.ts'
+import { buildRun, formatRun } from '../run/index.ts'
+import { churnOf, liarsOf } from './commands/simulate.ts'
+
+const PROGRAM = fileURLToPath(new URL('../../../bin/starling.js', import.meta.url))
+const folder = mkdtempSync(join(tmpdir(), 'starling-simulate-'))
+after(() => rmSync(folder, { recursive: true, force: true }))
+
+const file = (name: string, content: string): string => {
+  const path = join(folder, name)
+  writeFileSync(path, content)
+  return path
+}
+const run = file('run.yaml', formatRun(buildRun({ strategy: { name: 'noloco', innerSteps: 5 } })))
+const gossip = file('gossip.yaml', formatRun(buildRun({ strategy: { name: 'gossip' } })))
+
+const starling = (...args: string[]) =>
+  spawnSync(process.execPath, [PROGRAM, 'simulate', ...args], { encoding: 'utf8', timeout: 120_000 })
+
+describe('starling simulate', () => {
+  it('gives the same digest for the same seed, and says what happened', () => {
+    const args = [run, '--peers', '8', '--rounds', '3', '--seed', '5', '--churn', '0.2', '--liars', '1', '--json']
+    const [first, again] = [starling(...args), starling(...args)]
+    assert.equal(first.status, 0, first.stderr)
+    const summary = JSON.parse(first.stdout.trim().split('\n').at(-1) as string)
+    assert.equal(summary.kind, 'summary')
+    assert.match(summary.digest, /^[0-9a-f]{64}$/)
+    assert.equal(summary.violationCount, 0)
+    assert.ok(summary.events.exchange > 0 && summary.seconds > 0 && summary.memoryBytes > 0)
+    assert.equal(JSON.parse(again.stdout.trim().split('\n').at(-1) as string).digest, summary.digest)
+  })
+
+  it('refuses in one line what cannot be simulated', () => {
+    const { status, stdout, stderr } = starling(gossip)
+    assert.equal(status, 2)
+    assert.equal(stdout, '')
+    assert.match(stderr, /^starling: strategy.name: gossip needs a real network; noloco is what can be simulated\n$/)
+  })
+
+  it('reads churn and liars', () => {
+    assert.deepEqual(churnOf('0.2'), { kind: 'share', perRound: 0.2 })
+    assert.deepEqual(churnOf('poisson:600:60'), { kind: 'poisson', up: 600, down: 60 })
+    assert.deepEqual(churnOf('mass:100:0.5:30'), { kind: 'mass', at: 100, share: 0.5, down: 30 })
+    const trace = file('trace.yaml', '- {at: 3, peer: peer-1, what: kill}\n')
+    assert.deepEqual(churnOf(trace), { kind: 'trace', events: [{ at: 3, peer: 'peer-1', what: 'kill' }] })
+    assert.deepEqual(liarsOf('0.1', 200), { count: 20 })
+    assert.deepEqual(liarsOf('3:alie:1.5', 200), { count: 3, attack: 'alie:1.5' })
+    const code = (act: () => unknown): string => {
+      try {
+        act()
+      } catch (error) {
+        return (error as StarlingError).code
+      }
+      return 'none'
+    }
+    assert.equal(
+      code(() => churnOf('poisson:600')),
+      'bad-scenario',
+    )
+    assert.equal(
+      code(() => churnOf(join(folder, 'missing.yaml'))),
+      'file-missing',
+    )
+    assert.equal(
+      code(() => churnOf(file('broken.yaml', '- [1'))),
+      'bad-scenario',
+    )
+    assert.equal(
+      code(() => liarsOf('many', 10)),
+      'bad-scenario',
+    )
+  })
+})
