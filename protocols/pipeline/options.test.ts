@@ -33,6 +33,7 @@ describe('the options of a pipeline', () => {
         { stages: 4, routing: 'skip', skip: { keep: 5 } },
         /^skip.keep must be from 2 to the number of stages, 4, not 5/,
       ],
+      [{ stages: 4, skip: { keep: 9 } }, /^skip.keep must be from 2 to the number of stages, 4, not 9/],
       [{ routing: 'sideways' }, /^routing /],
       [{ outer: { beta: 9 } }, /^outer.beta must be/],
       [{ colour: 'red' }, /colour/],

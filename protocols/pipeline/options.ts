@@ -109,7 +109,8 @@ export const pipelineOptionsSchema = z
     if (routing === 'twins' && microbatches % 2 !== 0) {
       refuse(['microbatches'], `must be even with routing: twins, not ${microbatches}`, microbatches)
     }
-    const fault = routing === 'skip' ? keepFault(count, keptStages(options)) : undefined
+    // Also where no path is planned: a number that no run could use is a mistake.
+    const fault = routing === 'skip' || skip.keep !== undefined ? keepFault(count, keptStages(options)) : undefined
     if (fault !== undefined) {
       refuse(['skip', 'keep'], fault, skip.keep)
     }
