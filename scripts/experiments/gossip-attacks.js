@@ -102,6 +102,7 @@ async function play({ column, attack, liars, seed }) {
 
 /** What a table needs of a swarm. Bytes are those of a whole peer, connections and all, per step of its own. */
 function figures(strategy, summary, lines) {
+  const proven = summary.peers.some(({ attack }) => attack === 'nan')
   const honest = summary.peers.filter((peer) => peer.attack === undefined)
   const isLiar = new Set(summary.peers.flatMap(({ attack, peer }) => (attack === undefined ? [] : [peer])))
   /** Fragments (gossip) or exchanges (noloco) of liars and of the honest that had no say, and those that had. Of noloco, the shares of exchanges. */
@@ -123,7 +124,8 @@ function figures(strategy, summary, lines) {
   const exchanges = shares.liar.length + shares.honest.length
   return {
     losses: honest.map((peer) => peer.validationLoss),
-    heard: strategy === 'gossip' ? fragments / (rounds * (peers - 1)) : exchanges / rounds,
+    // Who is caught sending what is no number is not heard any more.
+    heard: strategy === 'gossip' ? fragments / (rounds * ((proven ? honest.length : peers) - 1)) : exchanges / rounds,
     // A peer that failed has diverged.
     loss: honest.some(({ state, validationLoss }) => state !== 'finished' || validationLoss === null)
       ? null
