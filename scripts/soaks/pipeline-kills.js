@@ -5,11 +5,13 @@
  * longer than `--pause` seconds between two steps, when the loss did not fall, when a stage was lost without a recovery that says the loss before and after it, or when a
  * process ended by itself. With several rules of recovery, each runs under the same deaths, and with `--target` the times to that validation loss are compared.
  *
- *     npm run build && node scripts/soaks/pipeline-kills.js [--minutes 10] [--every 30] [--stages 6] [--seed 1] [--pause 5]
+ *     npm run build && node scripts/soaks/pipeline-kills.js [--minutes 10] [--every 30] [--gaps even|random] [--stages 6] [--seed 1] [--pause 5]
  *         [--recovery checkfree,checkpoint] [--checkpoint-every 50] [--target 1.8] [--data-peers 1] [--codec float16] [--routing sequential|twins] [--batch 16] [--engine wasm]
  *         [--model '{"architecture": "decoder", ...}'] [--out result.json]
  *
- * The deaths are a list of stages by the seed, so that every rule sees the same ones. Seven processes want a machine of their own.
+ * The deaths are a list of stages by the seed, so that every rule sees the same ones; with `--gaps random` they come at random times, `--every` seconds apart on the average
+ * (exponential), which is fairer to checkpoints: at even gaps it depends on the speed alone whether one is always taken just before a death, or never. Seven processes want a
+ * machine of their own.
  */
 import { writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -23,6 +25,7 @@ const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '10' },
     every: { type: 'string', default: '30' },
+    gaps: { type: 'string', default: 'even' },
     stages: { type: 'string', default: '6' },
     seed: { type: 'string', default: '1' },
     pause: { type: 'string', default: '5' },
@@ -154,13 +157,15 @@ async function once(recovery) {
       }
     })()
     const end = began + minutes * 60_000
-    let nextDeath = began + every * 1_000
+    const gaps = seededRandom('pipeline-kills-gaps', seed)
+    const gap = () => (values.gaps === 'random' ? -Math.log(1 - gaps.uniform()) : 1) * every * 1_000
+    let nextDeath = began + gap()
     const kills = []
     while (Date.now() < end && reached() === undefined) {
       await sleep(LOOK)
       await look()
       if (Date.now() < nextDeath) continue
-      nextDeath += every * 1_000
+      nextDeath += gap()
       // The stage is drawn whether or not somebody can be killed for it, so that all runs see the same ones.
       const number = 1 + random.integer(stages)
       const { flow } = (await data.status()).pipeline
