@@ -2,6 +2,7 @@
 import { isPrivate } from '@libp2p/utils'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { type PeerName, StarlingError } from '../../protocols/index.ts'
+import type { LinkKind } from './types.ts'
 
 /** Reads a multiaddr. Throws 'bad-address' with an example. */
 export function parseAddress(text: string): Multiaddr {
@@ -41,4 +42,13 @@ export function isPrivateAddress(address: Multiaddr): boolean {
     // Not an address by number.
     return false
   }
+}
+
+/** How bytes go over a connection with that address at its other end. */
+export function linkKind(address: Multiaddr): LinkKind {
+  const names = new Set(address.getComponents().map(({ name }) => name))
+  // WebRTC is arranged over a relay, whose address it keeps, and goes straight to the peer.
+  if (names.has('webrtc') || names.has('webrtc-direct')) return 'webrtc'
+  if (names.has('p2p-circuit')) return 'relay'
+  return names.has('ws') || names.has('wss') ? 'websocket' : 'direct'
 }

@@ -63,6 +63,11 @@ export class Introductions {
     return this.#sorted
   }
 
+  /** Why the last introduction of a peer failed; undefined for one that is introduced, or of whom that is not known any more. */
+  failureOf(peer: PeerName): StarlingError | undefined {
+    return this.has(peer) ? undefined : this.#failures.get(peer)
+  }
+
   /** Starts an introduction unless one runs. Resolves to whether the peer is of our run; never rejects. */
   begin(peer: PeerName): Promise<boolean> {
     return this.#start(peer).done

@@ -8,6 +8,7 @@ import {
   seededRandom,
   type TopicHandler,
 } from '../../protocols/index.ts'
+import { linkKind } from './addresses.ts'
 import { AskService } from './ask.ts'
 import { systemClock } from './clock.ts'
 import { Counters } from './counters.ts'
@@ -20,7 +21,17 @@ import { Introductions } from './introductions.ts'
 import { Ledger } from './ledger.ts'
 import { DEFAULT_EXPLORE, PeerManager } from './peers.ts'
 import { Reach } from './reach.ts'
-import type { Ban, Network, NetworkCounters, NetworkEvent, NetworkLog, NetworkOptions, RejectReason } from './types.ts'
+import type {
+  Ban,
+  BootstrapStatus,
+  Link,
+  Network,
+  NetworkCounters,
+  NetworkEvent,
+  NetworkLog,
+  NetworkOptions,
+  RejectReason,
+} from './types.ts'
 
 /** A swarm up to this size is fully connected. */
 const DEFAULT_TARGET = 12
@@ -301,6 +312,20 @@ export class Libp2pNetwork implements Network {
 
   counters(): NetworkCounters {
     return this.#counters.snapshot(this.connected().length)
+  }
+
+  links(): Link[] {
+    const open = this.host.getConnections().filter(({ status }) => status === 'open')
+    return open.map(({ remotePeer, remoteAddr, direction }) => ({
+      peer: remotePeer.toString(),
+      direction,
+      kind: linkKind(remoteAddr),
+      address: remoteAddr.toString(),
+    }))
+  }
+
+  bootstrap(): BootstrapStatus[] {
+    return this.#peers.bootstrap()
   }
 
   bans(): Ban[] {

@@ -11,9 +11,10 @@ import { type Clock, type PeerName, type Random, StarlingError, surplus } from '
 import { AddressBook } from './address-book.ts'
 import { isPrivateAddress, parseAddress, peerOf, withPeer } from './addresses.ts'
 import type { Counters } from './counters.ts'
+import { dialFailure } from './dial-failure.ts'
 import type { Introductions } from './introductions.ts'
 import type { Ledger } from './ledger.ts'
-import type { NetworkEvent, NetworkLog } from './types.ts'
+import type { BootstrapStatus, NetworkEvent, NetworkLog } from './types.ts'
 
 /** Whole time for one dial, milliseconds: TCP and two handshakes over a bad line. */
 export const DIAL_TIMEOUT = 10_000
@@ -38,6 +39,8 @@ interface Bootstrap {
   peer: PeerName | undefined
   failures: number
   nextDial: number
+  /** Why the last dial failed. */
+  error: string | undefined
 }
 
 export interface PeersParts {
@@ -127,9 +130,25 @@ export class PeerManager {
           address: text,
         })
       }
-      this.#bootstrap.set(text, { address, peer, failures: 0, nextDial: 0 })
+      this.#bootstrap.set(text, { address, peer, failures: 0, nextDial: 0, error: undefined })
     }
     this.wake()
+  }
+
+  /** Addresses that are gone back to, and whether anybody answers there. */
+  bootstrap(): BootstrapStatus[] {
+    const { introductions } = this.#parts
+    return [...this.#bootstrap].map(([address, { peer, failures, error }]) => {
+      const refusal = peer === undefined ? undefined : introductions.failureOf(peer)?.message
+      const why = refusal ?? error
+      return {
+        address,
+        connected: peer !== undefined && this.#connections(peer).length > 0,
+        failures,
+        ...(peer === undefined ? {} : { peer }),
+        ...(why === undefined ? {} : { error: why }),
+      }
+    })
   }
 
   /** Learns addresses of a peer from others. */
@@ -267,10 +286,14 @@ export class PeerManager {
 
   #dialBootstrap(text: string, entry: Bootstrap): void {
     if (this.#dialling.has(text) || this.#dialling.size >= MAX_PARALLEL_DIALS) return
-    void this.#attempt(text, [entry.address]).then((peer) => {
+    const failed = (why: string): void => {
+      entry.error = why
+    }
+    void this.#attempt(text, [entry.address], failed).then((peer) => {
       if (peer !== undefined) {
         entry.peer = peer
         entry.failures = 0
+        entry.error = undefined
         entry.nextDial = this.#pause(1, MAX_BOOTSTRAP_BACK_OFF)
         return
       }
@@ -295,7 +318,11 @@ export class PeerManager {
     return this.#parts.clock.now() + pause * (0.5 + this.#parts.random.uniform() / 2)
   }
 
-  async #attempt(key: string, addresses: Multiaddr[]): Promise<PeerName | undefined> {
+  async #attempt(
+    key: string,
+    addresses: Multiaddr[],
+    failed: (why: string) => void = () => {},
+  ): Promise<PeerName | undefined> {
     const { libp2p, counters, log, signal } = this.#parts
     this.#dialling.add(key)
     counters.dials++
@@ -306,6 +333,7 @@ export class PeerManager {
       return connection.remotePeer.toString()
     } catch (error) {
       counters.dialFailures++
+      failed(dialFailure(error))
       log.debug({ to: key, error: (error as Error).message }, 'a dial failed')
       return undefined
     } finally {

@@ -124,6 +124,30 @@ export interface NetworkCounters {
   dialFailures: number
 }
 
+/** How bytes go over a connection: straight over TCP, over a WebSocket or WebRTC, or through another node that relays them. */
+export type LinkKind = 'direct' | 'websocket' | 'webrtc' | 'relay'
+
+/** One open connection. */
+export interface Link {
+  peer: PeerName
+  direction: 'inbound' | 'outbound'
+  kind: LinkKind
+  address: string
+}
+
+/** What became of an address that this node goes back to for ever. */
+export interface BootstrapStatus {
+  address: string
+  /** Who answered there last, or whom the address names. */
+  peer?: PeerName
+  /** There is a connection with that peer, at whatever address. */
+  connected: boolean
+  /** Dials in vain in a row. */
+  failures: number
+  /** Why the last one failed. */
+  error?: string
+}
+
 /** A transport over libp2p. Subscribing and answering may happen before `start`. */
 export interface Network extends Transport {
   /** Listens, starts the gossip router and the peer manager. Rejects with 'listen-failed' when no address can be listened on. */
@@ -141,6 +165,10 @@ export interface Network extends Transport {
   disconnect(peer: PeerName): Promise<void>
   onEvent(listener: (event: NetworkEvent) => void): () => void
   counters(): NetworkCounters
+  /** Open connections, those of strangers that have not introduced themselves yet included; a peer may have two. */
+  links(): Link[]
+  /** Addresses that are gone back to, and whether anybody answers there. */
+  bootstrap(): BootstrapStatus[]
   /** Peers refused now. */
   bans(): Ban[]
   /** Peers subscribed to a topic, as the gossip router sees it. */
