@@ -91,8 +91,15 @@ export type StrategyEvent =
     }
   /** It does not hold the stage any more: given to another peer. */
   | { kind: 'stage-left'; stage: number; to?: PeerName; step: number }
-  /** A data peer can no longer use the holder of a stage. */
-  | { kind: 'stage-lost'; stage: number; peer: PeerName; step: number; reason: 'disconnected' | 'silent' | 'refused' }
+  /** A data peer can no longer use this holder of a stage; `others` hold it too, so with any of them nothing was lost but what was under way. */
+  | {
+      kind: 'stage-lost'
+      stage: number
+      peer: PeerName
+      step: number
+      reason: 'disconnected' | 'silent' | 'refused'
+      others: number
+    }
   /** Training goes on after a stage was lost: what that did to the validation loss, and how long no microbatch could pass. */
   | {
       kind: 'stage-recovered'

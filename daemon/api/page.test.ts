@@ -98,7 +98,7 @@ describe('the page', { skip, timeout: 120_000 }, () => {
     const flow = { microbatches: 8, inFlight: 3, retries: 0, bytesSent: 1, bytesReceived: 1 }
     const holders = [second, third, fourth].map((peer, i) => ({ stage: i + 1, peers: [peer] }))
     node.emit({ kind: 'pipeline', step: 7, ...flow, holders }, self, Date.now() - 4_000)
-    node.emit({ kind: 'stage-lost', stage: 2, about: third, step: 8, reason: 'disconnected' })
+    node.emit({ kind: 'stage-lost', stage: 2, about: third, step: 8, reason: 'disconnected', others: 0 })
     const cost = { from: [second, fourth], degraded: false, bytes: 400_000, milliseconds: 300 }
     const page = await openPage(server.url, { width: 390, height: 800, dark: true })
     try {

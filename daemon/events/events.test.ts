@@ -288,7 +288,7 @@ describe('news', () => {
         milliseconds: 0.5,
       },
       { kind: 'stage-left', stage: 3, to: 'X', step: 9 },
-      { kind: 'stage-lost', stage: 3, peer: 'X', step: 9, reason: 'silent' },
+      { kind: 'stage-lost', stage: 3, peer: 'X', step: 9, reason: 'silent', others: 0 },
       {
         kind: 'stage-recovered',
         stage: 3,

@@ -141,6 +141,7 @@ const publicEvent = z.discriminatedUnion('kind', [
     peer,
     step: whole,
     reason: z.enum(['disconnected', 'silent', 'refused']),
+    others: whole,
   }),
   z.strictObject({
     kind: z.literal('stage-recovered'),

@@ -31,7 +31,7 @@ describe('metrics', () => {
     const taken = { step: 3, degraded: false, bytes: 0, milliseconds: 1 }
     for (const stage of [0, 2, 3]) metrics.observe({ kind: 'stage-taken', stage, how: 'average', from: [], ...taken })
     metrics.observe({ kind: 'stage-left', stage: 2, step: 4 })
-    metrics.observe({ kind: 'stage-lost', stage: 5, peer: 'x', step: 4, reason: 'silent' })
+    metrics.observe({ kind: 'stage-lost', stage: 5, peer: 'x', step: 4, reason: 'silent', others: 0 })
     const recovered = { how: 'average', step: 4, lossBefore: 1, lossAfter: 2, milliseconds: 700 } as const
     metrics.observe({ kind: 'stage-recovered', stage: 5, peer: 'x', ...recovered })
     const flow = { step: 4, microbatches: 8, inFlight: 3, retries: 2, holders: [], bytesSent: 1, bytesReceived: 1 }

@@ -156,7 +156,8 @@ export function describeEvent(event: NodeEvent, name: (peer: string) => string =
     }
     case 'stage-lost': {
       const holder = event.about === undefined ? 'its holder' : name(event.about)
-      return `lost ${stageName(event.stage)} at step ${event.step}: ${holder} ${LOST[event.reason] ?? event.reason}`
+      const what = event.others > 0 ? `lost a holder of ${stageName(event.stage)}` : `lost ${stageName(event.stage)}`
+      return `${what} at step ${event.step}: ${holder} ${LOST[event.reason] ?? event.reason}`
     }
     case 'stage-recovered': {
       const holder = event.about === undefined ? 'another peer' : name(event.about)

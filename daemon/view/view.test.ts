@@ -239,7 +239,7 @@ describe('the view of a pipeline', () => {
     assert.deepEqual(view.peers.get('D')?.flow.y, [4], 'eight microbatches in two seconds')
     assert.equal(describeRole(view.pipeline, 'D'), 'data')
     assert.equal(describeRole(view.pipeline, 'B'), 'stage 2')
-    view.apply(at('D', 5_000, { kind: 'stage-lost', stage: 2, about: 'B', step: 3, reason: 'disconnected' }))
+    view.apply(at('D', 5_000, { kind: 'stage-lost', stage: 2, about: 'B', step: 3, reason: 'disconnected', others: 0 }))
     assert.equal(describeRole(view.pipeline, 'B'), undefined)
     assert.equal(view.pipeline.row[1]?.lostAt, 5_000)
     view.apply(
@@ -291,7 +291,7 @@ describe('the view of a pipeline', () => {
     for (let n = 0; n < 2_000; n++) {
       const stage = { stage: n, how: 'initial', from: [], step: 0, degraded: false, bytes: 0, milliseconds: 0 }
       view.apply(at('A', n, { kind: 'stage-taken', ...stage }))
-      view.apply(at('A', n, { kind: 'stage-lost', stage: 1, about: `B${n}`, step: 3, reason: 'silent' }))
+      view.apply(at('A', n, { kind: 'stage-lost', stage: 1, about: `B${n}`, step: 3, reason: 'silent', others: 0 }))
       const recovered = { stage: 2, about: 'B', how: 'average', step: 3, lossBefore: 1, lossAfter: 1, milliseconds: 1 }
       view.apply(at('A', n, { kind: 'stage-recovered', ...recovered }))
     }
@@ -302,7 +302,7 @@ describe('the view of a pipeline', () => {
     const name = (peer: string): string => `peer-${peer}`
     const say = (event: object): string => describeEvent(at('1', 0, event), name)
     assert.equal(
-      say({ kind: 'stage-lost', stage: 3, about: '4', step: 120, reason: 'disconnected' }),
+      say({ kind: 'stage-lost', stage: 3, about: '4', step: 120, reason: 'disconnected', others: 0 }),
       'lost stage 3 at step 120: peer-4 disconnected',
     )
     assert.equal(

@@ -207,12 +207,12 @@ class Pipeline implements Strategy {
 
   #lost({ stage, peer, reason, code }: PathFailure, step: number): void {
     this.#planner?.lost(stage, peer)
-    const others = this.#holders.ready(stage).length > 0
+    const others = this.#holders.ready(stage).length
     // A stage that was given to another, as it should be, is no loss, even where the new holder has not been heard of yet.
     if (code !== 'moved') {
-      this.#modules.report({ kind: 'stage-lost', stage, peer, step, reason })
+      this.#modules.report({ kind: 'stage-lost', stage, peer, step, reason, others })
     }
-    if (reason !== 'refused' && !others) {
+    if (reason !== 'refused' && others === 0) {
       this.#evaluation.lost(stage)
     }
   }

@@ -189,7 +189,8 @@ async function once(recovery) {
     // Whatever died last gets the time to be rebuilt.
     const recovered = ({ stage, time }) => seen.recovered.some((event) => event.stage === stage && event.time >= time)
     // A holder that refuses lives: it gives its stage to another, and nothing is lost.
-    const open = () => seen.lost.filter((event) => event.reason !== 'refused' && !recovered(event))
+    const open = () =>
+      seen.lost.filter((event) => event.reason !== 'refused' && event.others === 0 && !recovered(event))
     await until(
       'the last recoveries',
       async () => {
@@ -214,7 +215,8 @@ async function once(recovery) {
       steps: seen.steps.at(-1)?.step ?? 0,
       longestPauseSeconds: round(Math.max(0, ...pauses)),
       pausesAboveTwoSeconds: pauses.filter((pause) => pause > 2).map(round),
-      lost: seen.lost.filter(({ reason }) => reason !== 'refused').length,
+      lost: seen.lost.filter(({ reason, others }) => reason !== 'refused' && others === 0).length,
+      withAnotherHolder: seen.lost.filter(({ reason, others }) => reason !== 'refused' && others > 0).length,
       refused: seen.lost.filter(({ reason }) => reason === 'refused').length,
       recovered: seen.recovered.map(({ stage, how, milliseconds, lossBefore, lossAfter, step }) => ({
         stage,
@@ -245,7 +247,9 @@ async function once(recovery) {
     )
     summary.faults = [
       ...(summary.longestPauseSeconds > longestPause ? [`a pause of ${summary.longestPauseSeconds} s`] : []),
-      ...(summary.killed > 0 && summary.lost === 0 ? ['no loss of a stage was noticed'] : []),
+      ...(summary.killed > 0 && summary.lost + summary.withAnotherHolder === 0
+        ? ['no loss of a stage was noticed']
+        : []),
       ...(summary.notRecovered.length > 0 ? [`stages ${summary.notRecovered.join(', ')} were not recovered`] : []),
       ...(logged ? [] : ['a recovery without the loss before and after it']),
       ...(summary.lastLoss < Math.min(summary.firstLoss, UNTRAINED) - 0.5 ? [] : ['the loss did not fall']),
