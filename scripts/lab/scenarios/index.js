@@ -1,0 +1,23 @@
+/** Every scenario: what it is about, what is done, and what must be true of the facts it comes back with. */
+import { lan } from './lan.js'
+import { partition } from './partition.js'
+import { slow } from './slow.js'
+
+/**
+ * @typedef {object} Scenario
+ * @property {string} name
+ * @property {string} about one line for people
+ * @property {number} limit seconds after which it has failed
+ * @property {(lab: Lab) => Promise<Record<string, unknown>>} run the facts; times in seconds
+ * @property {Record<string, (facts: any) => boolean>} expected what must be true of them, by the words that say so
+ *
+ * @typedef {object} Lab
+ * @property {ReturnType<typeof import('../topology.js').createTopology>} topology
+ * @property {ReturnType<typeof import('../node.js').createCrew>} crew
+ * @property {string} folder
+ * @property {AbortSignal} signal
+ * @property {(text: string) => void} say a line on the way
+ */
+
+/** @type {Scenario[]} */
+export const scenarios = [lan, slow, partition]

@@ -1,0 +1,72 @@
+/** What the scenarios have in common: a small run, and the questions whether and when peers train together. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { until } from './node.js'
+
+/** Longest wait for a node to start or to join on a busy machine, s. */
+export const START_PATIENCE = 120
+
+/** Exchanges at each of two peers that count as training together. */
+const EXCHANGES = 3
+
+/** A model that takes little of the machine; its round of 200 small steps still takes about a second. It never ends by itself, so the learning rate hardly falls. */
+const SMALL_RUN = {
+  name: 'lab',
+  model: { architecture: 'decoder', context: 32, layers: 1, width: 32, heads: 2, hidden: 64 },
+  data: { source: 'stories', bytes: 200_000 },
+  training: { batch: 8, steps: 10_000_000, evaluateEvery: 400 },
+  strategy: { name: 'noloco', innerSteps: 200 },
+}
+
+/** Writes the run's file; JSON is YAML. */
+export function writeRun(folder, changes = {}) {
+  const file = join(folder, 'run.yaml')
+  writeFileSync(file, JSON.stringify({ ...SMALL_RUN, ...changes }, null, 2))
+  return file
+}
+
+/** Waits for the line by which a node says that it runs; a node that ends instead is an error with the end of its log. */
+export async function ready(node, { seconds = START_PATIENCE, signal } = {}) {
+  await until(
+    `${node.name} is up`,
+    seconds,
+    () => {
+      if (!node.alive) throw new Error(`${node.name} ended with ${node.child.exitCode ?? node.child.signalCode}`)
+      return node.ready !== undefined
+    },
+    signal,
+  )
+  return node
+}
+
+/** Exchanges that a node made with another since a moment, ms since the epoch. */
+export const exchanges = (node, partner, since = 0) =>
+  node
+    .own('exchange')
+    .filter((line) => line.seenAt >= since && (partner === undefined || line.partner === partner.ready.peer))
+
+/** Waits until both sides have exchanged with each other several times; the seconds until the first and until the last, from `since`. */
+export async function trainTogether(one, other, { since, seconds = START_PATIENCE, signal, times = EXCHANGES }) {
+  const least = () => Math.min(exchanges(one, other, since).length, exchanges(other, one, since).length)
+  await until(`${times} exchanges of ${one.name} and ${other.name}`, seconds, () => least() >= times, signal)
+  const [first] = exchanges(one, other, since)
+  return { firstExchange: (first.seenAt - since) / 1_000, exchanges: least() }
+}
+
+/** Validation loss of a node, the first that it told of and the last. */
+export function losses(node) {
+  const all = node.own('evaluation').map(({ loss }) => loss)
+  return { firstLoss: all.at(0), lastLoss: all.at(-1) }
+}
+
+/** Waits until the validation loss is lower than at the start by `by` nats. */
+export const learns = (node, { by = 0.1, seconds = START_PATIENCE, signal }) =>
+  until(
+    `the loss of ${node.name} falls`,
+    seconds,
+    () => {
+      const { firstLoss, lastLoss } = losses(node)
+      return lastLoss < firstLoss - by
+    },
+    signal,
+  )
