@@ -1,6 +1,9 @@
 /** What the network is made from, what it reports and what it counts. Plain data but for the narrow interfaces. */
 import type { PrivateKey } from '@libp2p/interface'
 import type { PeerName, Transport } from '../../protocols/index.ts'
+import type { RelayLoad, RelayOptions } from './reachability/index.ts'
+
+export type { RelayLimits, RelayLoad, RelayOptions } from './reachability/index.ts'
 
 /** The log the network writes to; a pino logger fits. */
 export interface NetworkLog {
@@ -39,6 +42,8 @@ export interface NetworkOptions {
   announce?: readonly string[]
   /** Multiaddrs, with /p2p/ or without, dialled at the start and for ever after. */
   bootstrap?: readonly string[]
+  /** Relays: being one, using others'. Default: neither. */
+  relay?: RelayOptions
   /** Look for peers on the local network. Default false. */
   mdns?: boolean
   /** Default: open. */
@@ -116,12 +121,30 @@ export interface NetworkCounters {
   gossip: Record<string, ByteCount>
   /** Bytes inside the streams, by protocol id; the router's control messages and forwarding are in here. */
   protocols: Record<string, ByteCount>
+  /** Bytes of connections through relays, other nodes' and this one's own: what it carries for others counts once as received and once as sent. */
+  relayed: ByteCount
+  /** What this node does as a relay, if it is one. */
+  relay?: RelayLoad
   /** Rejections by reason. */
   rejected: Partial<Record<RejectReason, number>>
   /** Open connections, and dials since the start. */
   connections: number
   dials: number
   dialFailures: number
+}
+
+/** Whether others can dial this node. */
+export interface Reachability {
+  /** `local`: it listens on this machine only; `unknown`: nobody has tried yet. */
+  state: 'reachable' | 'private' | 'unknown' | 'local'
+  /** Where others reach it, relayed addresses included. */
+  addresses: string[]
+  /** Peer ids of the relays that hold a place for it. */
+  relays: string[]
+  /** Why it is private or unknown, in words that follow "because". */
+  reason?: string
+  /** What people can do about it, in one sentence. */
+  advice?: string
 }
 
 /** How bytes go over a connection: straight over TCP, over a WebSocket or WebRTC, or through another node that relays them. */
