@@ -1,7 +1,7 @@
 /** The run manifest: `run.yaml` -> checked object -> canonical bytes -> CID, which names the run; and the link that lets others join. */
 export { decodeManifest, MAX_MANIFEST_BYTES, manifestBytes, runId, runIdFault, verifyManifest } from './bytes.ts'
 export { type FetchManifestOptions, fetchManifest, MANIFEST_METHOD, serveManifest } from './fetch.ts'
-export { formatLink, MAX_LINK_PEERS, parseLink, type RunLink } from './link.ts'
+export { formatLink, MAX_LINK_PEERS, MAX_LINK_VIA, NETWORK_NAME, parseLink, type RunLink } from './link.ts'
 export {
   type Admission,
   createManifestSchema,
@@ -11,5 +11,5 @@ export {
   type ManifestSections,
   type RunManifest,
 } from './manifest.ts'
-export { nearestOf, type Problem } from './problems.ts'
+export { nearestOf, type Problem, problemsOf } from './problems.ts'
 export { MAX_MANIFEST_TEXT, parseManifest } from './yaml.ts'

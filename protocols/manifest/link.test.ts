@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { StarlingError } from '../errors.ts'
 import { seededRandom } from '../random.ts'
-import { formatLink, MAX_LINK_PEERS, parseLink, runId } from './index.ts'
+import { formatLink, MAX_LINK_PEERS, MAX_LINK_VIA, parseLink, runId } from './index.ts'
 
 const run = runId(new Uint8Array([1, 2, 3]))
 const peer = '12D3KooWL3XJ9EMCyZvmmGXL2LMiVBtrVa2BuESsJiXkSj7333Jw'
@@ -27,8 +27,16 @@ test('a link says the run, its peers and its name, and can be read back', () => 
   assert.deepEqual(parseLink(`  ${text}\n`), link)
   assert.deepEqual(parseLink(text.replaceAll('/', '%2F').replace('starling:%2F%2F', 'starling://')), link)
   assert.deepEqual(parseLink(`starling://${run}/?peer=${address}`), { run, peers: [address] })
-  const many = formatLink({ run, peers: new Array(30).fill(address) })
+  const many = formatLink({ run, peers: new Array(30).fill(address), via: new Array(9).fill(address) })
   assert.equal(parseLink(many).peers.length, MAX_LINK_PEERS)
+  assert.equal(parseLink(many).via?.length, MAX_LINK_VIA)
+})
+
+test('a link may name bootstrap nodes and a network beside peers, or instead of them', () => {
+  const full = { run, peers: [address], via: [address], network: 'test', name: 'x' }
+  assert.deepEqual(parseLink(formatLink(full)), full)
+  assert.deepEqual(parseLink(`starling://${run}?via=${address}`), { run, peers: [], via: [address] })
+  assert.deepEqual(parseLink(formatLink({ run, peers: [], network: 'amino' })), { run, peers: [], network: 'amino' })
 })
 
 test('what is wrong with a link is said in one line', () => {
@@ -50,6 +58,10 @@ test('what is wrong with a link is said in one line', () => {
     [`starling://${run}?peers=${address}`, /"peers" has no place/],
     [`starling://${run}?peer=${address}&name=a&name=b`, /"name" has no place/],
     [`starling://${run}?${`peer=${address}&`.repeat(11)}`, /names 11 peers/],
+    [`starling://${run}?${`via=${address}&`.repeat(5)}`, /names 5 bootstrap nodes, more than 4/],
+    [`starling://${run}?via=/ip4/192.0.2.7/tcp/4001`, /lacks the peer's id/],
+    [`starling://${run}?network=Two+Words`, /"Two Words" is no network's name/],
+    [`starling://${run}?network=a&network=b`, /"network" has no place/],
     [`starling://${run}?peer=${'x'.repeat(5000)}`, /characters, more than/],
   ]
   for (const [text, expected] of cases) {

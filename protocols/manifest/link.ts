@@ -1,4 +1,4 @@
-/** Run links: `starling://<run>?peer=<multiaddr>&peer=...&name=...`. Whoever has one can join. */
+/** Run links: `starling://<run>?peer=<multiaddr>&peer=...&via=<multiaddr>&network=...&name=...`. Whoever has one can join. */
 import { multiaddr } from '@multiformats/multiaddr'
 import { StarlingError } from '../errors.ts'
 import { runIdFault } from './bytes.ts'
@@ -10,6 +10,10 @@ export interface RunLink {
   run: string
   /** Where peers of the run can be dialled, each with its peer id. */
   peers: string[]
+  /** Bootstrap nodes that the peers use, each with its peer id: they know who takes part now, and relay to those who cannot be dialled. */
+  via?: string[]
+  /** Name of the network that the peers are on. */
+  network?: string
   /** For people only; what the run is really called stands in its manifest. */
   name?: string
 }
@@ -17,19 +21,29 @@ export interface RunLink {
 /** Most addresses in a link. More make it long and help no one. */
 export const MAX_LINK_PEERS = 10
 
+/** Most bootstrap nodes in a link. */
+export const MAX_LINK_VIA = 4
+
 /** Longest link, characters. */
 const MAX_LINK_LENGTH = 4096
 
 /** Longest name in a link, characters. */
 const MAX_LINK_NAME = 64
 
+/** A network's name, in links and in the files that define networks. */
+export const NETWORK_NAME = /^[a-z0-9][a-z0-9-]{0,31}$/
+
 const SCHEME = 'starling://'
 
 const bad = (reason: string): StarlingError => new StarlingError('bad-link', `bad run link: ${reason}`, { reason })
 
-/** The link as text; of more than {@link MAX_LINK_PEERS} addresses the first ones. Throws StarlingError 'bad-link' as {@link parseLink} does. */
+/** The link as text; of more than {@link MAX_LINK_PEERS} addresses, or {@link MAX_LINK_VIA} bootstrap nodes, the first ones. Throws StarlingError 'bad-link' as {@link parseLink} does. */
 export function formatLink(link: RunLink): string {
   const query = link.peers.slice(0, MAX_LINK_PEERS).map((peer) => `peer=${address(peer)}`)
+  for (const node of link.via?.slice(0, MAX_LINK_VIA) ?? []) query.push(`via=${address(node)}`)
+  if (link.network !== undefined) {
+    query.push(`network=${encodeURIComponent(link.network)}`)
+  }
   if (link.name !== undefined) {
     query.push(`name=${encodeURIComponent(link.name.slice(0, MAX_LINK_NAME))}`)
   }
@@ -54,23 +68,43 @@ export function parseLink(text: string): RunLink {
     throw bad(`${show(run)} does not name a run: ${fault}`)
   }
   const peers: string[] = []
+  const via: string[] = []
+  let network: string | undefined
   let name: string | undefined
   for (const [key, value] of new URLSearchParams(tail.join('?'))) {
-    if (key === 'peer') {
-      peers.push(checkedAddress(value))
+    if (key === 'peer' || key === 'via') {
+      ;(key === 'peer' ? peers : via).push(checkedAddress(value))
+    } else if (key === 'network' && network === undefined) {
+      network = checkedNetwork(value)
     } else if (key === 'name' && name === undefined) {
       name = value.slice(0, MAX_LINK_NAME)
     } else {
-      throw bad(`${show(key)} has no place in it; allowed are peer and one name`)
+      throw bad(`${show(key)} has no place in it; allowed are peer, via, one network and one name`)
     }
   }
-  if (peers.length === 0) {
-    throw bad('it names no peer; at least one peer=<multiaddr> is needed')
+  if (peers.length === 0 && via.length === 0 && network === undefined) {
+    throw bad('it names no peer; at least one peer=<multiaddr>, via=<multiaddr> or a network is needed')
   }
   if (peers.length > MAX_LINK_PEERS) {
     throw bad(`it names ${peers.length} peers, more than ${MAX_LINK_PEERS}`)
   }
-  return name === undefined ? { run, peers } : { run, peers, name }
+  if (via.length > MAX_LINK_VIA) {
+    throw bad(`it names ${via.length} bootstrap nodes, more than ${MAX_LINK_VIA}`)
+  }
+  return {
+    run,
+    peers,
+    ...(via.length === 0 ? {} : { via }),
+    ...(network === undefined ? {} : { network }),
+    ...(name === undefined ? {} : { name }),
+  }
+}
+
+function checkedNetwork(name: string): string {
+  if (!NETWORK_NAME.test(name)) {
+    throw bad(`${show(name)} is no network's name: up to 32 small letters, digits and dashes`)
+  }
+  return name
 }
 
 /** The address as it stands in a link: slashes stay readable, all that has a meaning in a query does not. */

@@ -145,8 +145,12 @@ describe('run.yaml', () => {
       [`version: 2\n${GOOD}`, 'run.yaml:1: version must be 1, not 2'],
       [`${GOOD}data: words\n`, 'run.yaml:12: data must be a table, not "words"'],
       [
+        `${GOOD}admission: {mode: pre-shared-key, key: 00ff}\n`,
+        'run.yaml:12: admission.key is not a known key; allowed: mode',
+      ],
+      [
         `${GOOD}admission: {mode: closed}\n`,
-        'run.yaml:12: admission.mode must be "open" or "allow-list", not "closed"',
+        'run.yaml:12: admission.mode must be "open" or "allow-list" or "pre-shared-key", not "closed"',
       ],
       [
         `${GOOD}admission: {mode: allow-list, peers: [me]}\n`,

@@ -10,8 +10,8 @@ export const MANIFEST_VERSION = 1
 /** Most peers on an allow-list; a manifest must fit one answer. */
 export const MAX_ALLOWED_PEERS = 512
 
-/** Who may take part. */
-export type Admission = { mode: 'open' } | { mode: 'allow-list'; peers: PeerName[] }
+/** Who may take part: everybody, the peers on a list, or those who hold a key that is handed over by other ways than the run. */
+export type Admission = { mode: 'open' } | { mode: 'allow-list'; peers: PeerName[] } | { mode: 'pre-shared-key' }
 
 /** A checked manifest, with every default filled in. */
 export interface RunManifest<Model = unknown, Data = unknown, Training = unknown, Strategy = unknown> {
@@ -67,6 +67,8 @@ const admissionSchema = z
         .max(MAX_ALLOWED_PEERS)
         .transform((peers) => [...new Set(peers)].sort()),
     }),
+    // The key itself has no place in the manifest, which whoever has the link can fetch.
+    z.strictObject({ mode: z.literal('pre-shared-key') }),
   ])
   .default({ mode: 'open' })
 
