@@ -32,14 +32,14 @@ export function createCrew({ topology, folder, program = join(root, 'bin', 'star
   const nodes = [] // as many as the scenario starts
 
   /**
-   * Starts `starling ...words --json` on a host, with a data folder of its own that a second node of that name goes on with.
+   * Starts `starling ...words --json` on a host, with a data folder of its own that a second node of that name goes on with; `from` is another installation's program.
    * The node's `ready` line, its events and its end can be waited for.
    */
-  function start(name, host, ...words) {
+  function start(name, host, words, { from = program } = {}) {
     const data = join(folder, name)
     const log = join(folder, `${name}-${nodes.length}.log`)
     const began = performance.now()
-    const command = [program, ...words, '--data-folder', data, '--json', '--log-level', 'debug']
+    const command = [from, ...words, '--data-folder', data, '--json', '--log-level', 'debug']
     const child = spawn('ip', ['netns', 'exec', topology.nameOf(host), process.execPath, ...command], {
       cwd: folder,
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -35,6 +35,9 @@ const HOMES = { a: { inside: '10.1.0', number: 2 }, b: { inside: '10.2.0', numbe
  */
 export const NATS = { 'port-restricted': [], symmetric: ['--random-fully'] }
 
+/** Where machines of the public net listen. */
+export const PORT = 7400
+
 /** Burst that tbf sends at line speed, bytes, and the longest that a packet waits in it, ms: a home router's buffer. */
 const BURST = 16_000
 const QUEUE = 200
@@ -109,6 +112,9 @@ export function createTopology({ nat = 'port-restricted' } = {}) {
     /** The address as the public net sees a host: its own, or its router's. */
     seenAs: (host) =>
       HOSTS[host].net === 'public' ? addressOf(host) : `${PUBLIC_NET}.${HOMES[HOSTS[host].net].number}`,
+
+    /** Flags by which a machine with a public address listens on a port that is known, and says so. */
+    publicly: (host) => ['--listen', `/ip4/0.0.0.0/tcp/${PORT}`, '--announce', `/ip4/${addressOf(host)}/tcp/${PORT}`],
 
     /** Limits a host's link to `rate` (as tc writes it) in both directions, and delays each way by `delay` ms where the kernel can; returns whether it could. */
     shape(host, { rate, delay = 0 }) {

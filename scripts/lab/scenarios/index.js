@@ -1,5 +1,7 @@
 /** Every scenario: what it is about, what is done, and what must be true of the facts it comes back with. */
+import { move, sleep } from './away.js'
 import { lan } from './lan.js'
+import { newcomer } from './newcomer.js'
 import { partition } from './partition.js'
 import { slow } from './slow.js'
 
@@ -20,4 +22,4 @@ import { slow } from './slow.js'
  */
 
 /** @type {Scenario[]} */
-export const scenarios = [lan, slow, partition]
+export const scenarios = [lan, slow, partition, sleep, move, newcomer]

@@ -9,10 +9,10 @@ export const lan = {
   about: 'two machines in one subnet find each other by mDNS; the link names no address that is of use',
   limit: 240,
   async run({ crew, folder, signal }) {
-    const first = await ready(crew.start('first', 'a1', 'start', writeRun(folder), '--mdns'), { signal })
+    const first = await ready(crew.start('first', 'a1', ['start', writeRun(folder), '--mdns']), { signal })
     const link = `starling://${first.ready.run}?peer=${NOBODY}`
     const since = Date.now()
-    const second = await ready(crew.start('second', 'a2', 'join', link, '--mdns'), { signal })
+    const second = await ready(crew.start('second', 'a2', ['join', link, '--mdns']), { signal })
     const { firstExchange } = await trainTogether(first, second, { since, signal })
     await learns(second, { signal })
     return { joined: second.readyAfter, firstExchange, ...losses(second) }

@@ -14,9 +14,11 @@ export const partition = {
   limit: 480,
   async run({ topology, crew, folder, signal }) {
     const run = writeRun(folder)
-    const first = await ready(crew.start('one', 'c1', 'start', run, '--threads', '1'), { signal })
+    const first = await ready(crew.start('one', 'c1', ['start', run, ...topology.publicly('c1'), '--threads', '1']), {
+      signal,
+    })
     const others = ['two', 'three', 'four'].map((name, i) =>
-      crew.start(name, `c${i + 2}`, 'join', first.ready.link, '--threads', '1'),
+      crew.start(name, `c${i + 2}`, ['join', first.ready.link, ...topology.publicly(`c${i + 2}`), '--threads', '1']),
     )
     for (const node of others) await ready(node, { signal })
     const all = [first, ...others]

@@ -19,9 +19,14 @@ export const slow = {
       topology.lose(host, LOSS)
     }
     const run = writeRun(folder, { model: { preset: 'gpt-nano' }, strategy: { name: 'noloco', innerSteps: 20 } })
-    const first = await ready(crew.start('first', 'c1', 'start', run, '--threads', '1'), { signal })
+    const first = await ready(crew.start('first', 'c1', ['start', run, ...topology.publicly('c1'), '--threads', '1']), {
+      signal,
+    })
     const since = Date.now()
-    const second = await ready(crew.start('second', 'c2', 'join', first.ready.link, '--threads', '1'), { signal })
+    const second = await ready(
+      crew.start('second', 'c2', ['join', first.ready.link, ...topology.publicly('c2'), '--threads', '1']),
+      { signal },
+    )
     const { firstExchange } = await trainTogether(first, second, { since, signal, seconds: 240, times: 5 })
     await learns(second, { signal, seconds: 240 })
     const done = second.own('exchange')
