@@ -6,10 +6,10 @@ import { mdns } from '@libp2p/mdns'
 import { noise } from '@libp2p/noise'
 import { type Ping, ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
-import { yamux } from '@libp2p/yamux'
 import { createLibp2p } from 'libp2p'
 import { isPrivateAddress, parseAddress } from './addresses.ts'
 import { gossipService } from './gossip.ts'
+import { boundedYamux } from './muxer.ts'
 
 /** Connections of one machine per second: a swarm on loopback comes from one address, strangers need no more than a few. */
 const INBOUND_PER_HOST_PRIVATE = 200
@@ -29,8 +29,6 @@ const PING_TIMEOUT = 20_000
 const MAX_PINGS = 8
 /** Idle TCP connections are kept by the monitor's pings; silence beyond this is a dead line, milliseconds. */
 const SOCKET_TIMEOUT = 120_000
-/** All streams of a connection: two lanes and spares, gossip, identify, ping, in both directions. */
-const MAX_STREAMS = 64
 
 export interface HostOptions {
   identity: PrivateKey
@@ -44,6 +42,8 @@ export interface HostOptions {
   gossip: Partial<GossipsubOpts>
   gater: ConnectionGater
   metrics: Metrics
+  /** A connection was given up for what its muxer was sent. */
+  refused(detail: string): void
 }
 
 export type Host = Libp2p<{ identify: Identify; ping: Ping; pubsub: GossipSub }>
@@ -71,7 +71,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
       }),
     ],
     connectionEncrypters: [noise()],
-    streamMuxers: [yamux({ maxEarlyStreams: MAX_STREAMS })],
+    streamMuxers: [boundedYamux(options.refused)],
     peerDiscovery: options.mdns ? [mdns({ serviceTag: mdnsTag(options.run) })] : [],
     connectionGater: options.gater,
     connectionManager: {

@@ -121,6 +121,7 @@ export class Libp2pNetwork implements Network {
       gossip: gossipOptions(run, topics, (peer) => this.#ledger.points(peer)),
       gater: createGater(admission, this.#ledger),
       metrics: this.#counters.metrics(),
+      refused: (detail) => this.#refused('malformed-frame', detail),
     })
     const parts = { ledger: this.#ledger, counters: this.#counters, clock: this.clock, log: this.#log }
     const introduced = async (peer: PeerName): Promise<boolean> =>
@@ -370,6 +371,12 @@ export class Libp2pNetwork implements Network {
     this.#counters.rejected(reason)
     this.#log.debug({ peer, reason, detail }, 'rejected')
     this.#emit({ kind: 'rejected', peer, reason, detail })
+  }
+
+  /** Something was refused of which nobody knows whose it was. */
+  #refused(reason: RejectReason, detail: string): void {
+    this.#counters.rejected(reason)
+    this.#log.debug({ reason, detail }, 'rejected')
   }
 
   #connectionsChanged(): void {

@@ -1,0 +1,64 @@
+import '../shims.ts'
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { FrameWatch, MAX_WINDOW } from './muxer.ts'
+import { startPair, type TestNode, until, watchRejections } from './testing.ts'
+
+/** A frame's header: version 0, type, flags, stream, length. */
+function header(type: number, flags: number, stream: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(12)
+  const view = new DataView(bytes.buffer)
+  view.setUint8(1, type)
+  view.setUint16(2, flags)
+  view.setUint32(4, stream)
+  view.setUint32(8, length)
+  return bytes
+}
+
+/** What is below the streams of a node's only connection. */
+function lineOf(node: TestNode): { send(data: Uint8Array): boolean; status: string } {
+  return (node.host.getConnections()[0] as unknown as { muxer: { maConn: { send(): boolean; status: string } } }).muxer
+    .maConn as never
+}
+
+test('frames are read along with however they are cut', () => {
+  const bytes = Buffer.concat([
+    header(1, 1, 1, 0xffff_ffff), // a window, not data
+    header(0, 0, 1, 30),
+    new Uint8Array(30).fill(0xff),
+    header(0, 0, 1, 0),
+    header(2, 1, 0, 7),
+    header(0, 0, 1, MAX_WINDOW),
+  ])
+  for (const size of [1, 5, 12, 13, bytes.length]) {
+    const watch = new FrameWatch()
+    for (let at = 0; at < bytes.length; at += size) watch.push(bytes.subarray(at, at + size))
+    watch.push(new Uint8Array(MAX_WINDOW))
+    assert.throws(() => watch.push(header(0, 0, 1, MAX_WINDOW + 1)), /at most/)
+  }
+})
+
+test('a frame of 4 GiB costs its sender the connection at once, and fills no memory', async (t) => {
+  const found = watchRejections(t)
+  const [attacker, victim] = await startPair(t)
+  const line = lineOf(attacker)
+  line.send(header(0, 0, 1, 0xffff_ffff))
+  await until(() => victim.counters().rejected['malformed-frame'] === 1, 'the refusal')
+  await until(() => line.status !== 'open', 'the connection to be closed')
+  assert.deepEqual(found, [])
+})
+
+test('so does sending pings without reading the answers', async (t) => {
+  const found = watchRejections(t)
+  const [attacker, victim] = await startPair(t)
+  const line = lineOf(attacker)
+  // The machine's own buffers fill, and then the victim's.
+  const { socket } = (line as unknown as { stream: { socket: { pause(): void } } }).stream
+  socket.pause()
+  const pings = Buffer.concat(Array.from({ length: 5_000 }, (_, id) => header(2, 1, 0, id)))
+  await until(() => {
+    line.send(pings)
+    return victim.counters().rejected['malformed-frame'] === 1
+  }, 'the refusal')
+  assert.deepEqual(found, [])
+})
