@@ -4,7 +4,8 @@
  * The ladder: what is installed works; else the library is staged from the user's Python package index; else TensorFlow's own
  * download host; else the WebAssembly engine, which needs nothing. Only a failed build makes set-up fail. Run it again at any time.
  *
- * STARLING_CACHE names the folder of the staged library, STARLING_NATIVE=0 leaves the native engine out.
+ * STARLING_CACHE names the folder of the staged library, STARLING_NATIVE=0 leaves the native engine out. --no-build leaves out dist/: an
+ * image's engine does not change with its sources.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
@@ -96,7 +97,7 @@ async function main() {
   )
   if (status.engine === 'native') say(`native engine ready: ${status.why} (${seconds} s)`)
   else say(`no native TensorFlow engine; Starling will use the slower WebAssembly one. To mend: ${status.mend}`)
-  const code = await build()
+  const code = process.argv.includes('--no-build') ? 0 : await build()
   say(code === 0 ? `done in ${((performance.now() - begun) / 1000).toFixed(1)} s` : 'the build failed')
   process.exitCode = code
 }
