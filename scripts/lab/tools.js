@@ -15,10 +15,11 @@ const PROGRAM_TIMEOUT = 30_000
  * undefined of a failure.
  * @param {string} program
  * @param {string[]} words
- * @param {{mayFail?: boolean}} [options]
+ * @param {{mayFail?: boolean, input?: string}} [options]
  */
-export function call(program, words, { mayFail = false } = {}) {
-  const { status, stdout, stderr, error } = spawnSync(program, words, { encoding: 'utf8', timeout: PROGRAM_TIMEOUT })
+export function call(program, words, { mayFail = false, input = '' } = {}) {
+  const options = { encoding: 'utf8', timeout: PROGRAM_TIMEOUT, input }
+  const { status, stdout, stderr, error } = spawnSync(program, words, options)
   if (status === 0) return stdout
   if (mayFail) return undefined
   throw new Error(`${program} ${words.join(' ')}: ${error?.message ?? stderr.trim()}`)

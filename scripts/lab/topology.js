@@ -55,51 +55,51 @@ export function createTopology({ nat = 'port-restricted' } = {}) {
   /** Runs a program inside a host. */
   const inside = (host, ...words) => call('ip', ['netns', 'exec', nameOf(host), ...words])
 
-  const addNamespace = (host) => {
-    const name = nameOf(host)
-    call('ip', ['netns', 'add', name])
-    made.push(name)
-    call('ip', ['-n', name, 'link', 'set', 'lo', 'up'])
-  }
-  const addBridge = (host) => {
-    call('ip', ['-n', nameOf(host), 'link', 'add', 'bridge', 'type', 'bridge', 'forward_delay', '0'])
-    call('ip', ['-n', nameOf(host), 'link', 'set', 'bridge', 'up'])
-  }
-  /** A cable from a host to the bridge of another namespace. */
-  const plug = (host, port, address, hub) => {
-    const [own, its] = [nameOf(host), nameOf(hub)]
-    call('ip', ['link', 'add', port, 'netns', own, 'type', 'veth', 'peer', 'name', `to-${host}`, 'netns', its])
-    call('ip', ['-n', its, 'link', 'set', `to-${host}`, 'master', 'bridge', 'up'])
-    call('ip', ['-n', own, 'address', 'add', `${address}/24`, 'brd', '+', 'dev', port])
-    call('ip', ['-n', own, 'link', 'set', port, 'up'])
-  }
   const hubOf = (host) => (HOSTS[host].net === 'public' ? 'public' : `router-${HOSTS[host].net}`)
 
+  /** Makes namespaces, each with what `ip` is to do inside it. One process for each: a hundred calls take seconds. */
   const build = () => {
-    addNamespace('public')
-    addBridge('public')
+    const inThem = new Map() // namespace -> lines for ip -batch
+    const cables = [] // lines for ip -batch
+    const add = (host, ...lines) => inThem.set(host, [...(inThem.get(host) ?? ['link set lo up']), ...lines])
+    const addHub = (host) => add(host, 'link add bridge type bridge forward_delay 0', 'link set bridge up')
+    const plug = (host, port, address, hub) => {
+      cables.push(`link add ${port} netns ${nameOf(host)} type veth peer name to-${host} netns ${nameOf(hub)}`)
+      add(hub, `link set to-${host} master bridge up`)
+      add(host, `address add ${address}/24 brd + dev ${port}`, `link set ${port} up`)
+    }
+    addHub('public')
     for (const [home, { inside: subnet, number }] of Object.entries(HOMES)) {
       const router = `router-${home}`
-      addNamespace(router)
-      addBridge(router)
-      call('ip', ['-n', nameOf(router), 'address', 'add', `${subnet}.1/24`, 'brd', '+', 'dev', 'bridge'])
+      addHub(router)
+      add(router, `address add ${subnet}.1/24 brd + dev bridge`)
       plug(router, 'outside', `${PUBLIC_NET}.${number}`, 'public')
-      inside(router, 'sysctl', '-q', '-w', 'net.ipv4.ip_forward=1')
-      inside(router, 'iptables', '-P', 'FORWARD', 'DROP')
-      inside(router, 'iptables', '-A', 'FORWARD', '-i', 'bridge', '-j', 'ACCEPT')
-      const answers = ['-m', 'conntrack', '--ctstate', 'ESTABLISHED,RELATED', '-j', 'ACCEPT']
-      inside(router, 'iptables', '-A', 'FORWARD', '-i', 'outside', ...answers)
-      // A router that answered strangers with a reset would kill a hole in the making; those at home say nothing.
-      inside(router, 'iptables', '-A', 'INPUT', '-i', 'outside', '-j', 'DROP')
-      inside(router, 'iptables', '-t', 'nat', '-A', 'POSTROUTING', '-o', 'outside', '-j', 'MASQUERADE', ...masquerade)
     }
-    for (const [host, { net }] of Object.entries(HOSTS)) {
-      addNamespace(host)
+    for (const host of Object.keys(HOSTS)) {
       plug(host, 'eth0', addressOf(host), hubOf(host))
-      // The public net has no gateway, but multicast wants a route.
-      const gateway = net === 'public' ? [] : ['via', `${HOMES[net].inside}.1`]
-      call('ip', ['-n', nameOf(host), 'route', 'add', 'default', ...gateway, 'dev', 'eth0'])
+      add(host, `route add ${defaultRoute(host)}`)
     }
+    for (const host of inThem.keys()) made.push(nameOf(host))
+    call('ip', ['-batch', '-'], { input: [...made.map((name) => `netns add ${name}`), ...cables].join('\n') })
+    for (const [host, lines] of inThem) call('ip', ['-n', nameOf(host), '-batch', '-'], { input: lines.join('\n') })
+    for (const home of Object.keys(HOMES)) translate(`router-${home}`)
+  }
+
+  /** The public net has no gateway, but multicast wants a route. */
+  const defaultRoute = (host) => {
+    const { net } = HOSTS[host]
+    return net === 'public' ? 'default dev eth0' : `default via ${HOMES[net].inside}.1 dev eth0`
+  }
+
+  const translate = (router) => {
+    inside(router, 'sysctl', '-q', '-w', 'net.ipv4.ip_forward=1')
+    inside(router, 'iptables', '-P', 'FORWARD', 'DROP')
+    inside(router, 'iptables', '-A', 'FORWARD', '-i', 'bridge', '-j', 'ACCEPT')
+    const answers = ['-m', 'conntrack', '--ctstate', 'ESTABLISHED,RELATED', '-j', 'ACCEPT']
+    inside(router, 'iptables', '-A', 'FORWARD', '-i', 'outside', ...answers)
+    // A router that answered strangers with a reset would kill a hole in the making; those at home say nothing.
+    inside(router, 'iptables', '-A', 'INPUT', '-i', 'outside', '-j', 'DROP')
+    inside(router, 'iptables', '-t', 'nat', '-A', 'POSTROUTING', '-o', 'outside', '-j', 'MASQUERADE', ...masquerade)
   }
 
   const topology = {
@@ -168,11 +168,12 @@ export function createTopology({ nat = 'port-restricted' } = {}) {
     /** Gives a host another address in its subnet; the old one is gone, as after a move to another network. */
     renumber(host, number) {
       const subnet = addressOf(host).replace(/\.\d+$/, '')
-      const { net } = HOSTS[host]
-      call('ip', ['-n', nameOf(host), 'address', 'flush', 'dev', 'eth0'])
-      call('ip', ['-n', nameOf(host), 'address', 'add', `${subnet}.${number}/24`, 'brd', '+', 'dev', 'eth0'])
-      const gateway = net === 'public' ? [] : ['via', `${subnet}.1`]
-      call('ip', ['-n', nameOf(host), 'route', 'replace', 'default', ...gateway, 'dev', 'eth0'])
+      const lines = [
+        'address flush dev eth0',
+        `address add ${subnet}.${number}/24 brd + dev eth0`,
+        `route replace ${defaultRoute(host)}`,
+      ]
+      call('ip', ['-n', nameOf(host), '-batch', '-'], { input: lines.join('\n') })
       return `${subnet}.${number}`
     },
 

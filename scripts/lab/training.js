@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { until } from './node.js'
+import { PORT } from './topology.js'
 
 /** Longest wait for a node to start or to join on a busy machine, s. */
 export const START_PATIENCE = 120
@@ -70,3 +71,10 @@ export const learns = (node, { by = 0.1, seconds = START_PATIENCE, signal }) =>
     },
     signal,
   )
+
+/** Where the bootstrap node is dialled: an address somebody can type, without its name. */
+export const bootstrapAddress = (topology) => `/ip4/${topology.addressOf('boot')}/tcp/${PORT}`
+
+/** The public bootstrap node; a second one goes on with the identity of the first. */
+export const startBootstrap = ({ topology, crew, signal }) =>
+  ready(crew.start('bootstrap', 'boot', ['bootstrap', ...topology.publicly('boot')]), { signal })

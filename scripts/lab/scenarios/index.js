@@ -1,8 +1,10 @@
 /** Every scenario: what it is about, what is done, and what must be true of the facts it comes back with. */
 import { move, sleep } from './away.js'
+import { bootstrap } from './bootstrap.js'
 import { lan } from './lan.js'
 import { newcomer } from './newcomer.js'
 import { partition } from './partition.js'
+import { relay, slowRelay } from './relay.js'
 import { slow } from './slow.js'
 
 /**
@@ -22,4 +24,4 @@ import { slow } from './slow.js'
  */
 
 /** @type {Scenario[]} */
-export const scenarios = [lan, slow, partition, sleep, move, newcomer]
+export const scenarios = [lan, relay, slow, slowRelay, partition, bootstrap, sleep, move, newcomer]

@@ -1,0 +1,88 @@
+import { pause, until } from '../node.js'
+import { bootstrapAddress, learns, losses, ready, startBootstrap, trainTogether, writeRun } from '../training.js'
+
+/** How long an upgrade of the relayed connection is waited for, s. It may never come, and that is reported. */
+const UPGRADE = 45
+
+/** How long they train before the relay's bytes are looked at again, s. */
+const QUIET = 10
+
+/** Two homes, neither of which lets anybody in. */
+export const relay = {
+  name: 'relay',
+  about: 'a run started behind one router is joined from behind another, over the relay of a public bootstrap node',
+  limit: 400,
+  run: (lab) => overTheRelay(lab),
+  expected: {
+    'the newcomer trains within a minute': ({ firstExchange }) => firstExchange < 60,
+    'they meet': ({ ways }) => ways.length > 0,
+    'its loss falls': ({ firstLoss, lastLoss }) => lastLoss < firstLoss,
+  },
+}
+
+/** The same on thin and lossy lines. */
+export const slowRelay = {
+  name: 'slow-relay',
+  about: 'the same with 10 Mbit/s and 5 % loss at both homes and at the bootstrap node',
+  limit: 500,
+  async run(lab) {
+    for (const host of ['boot', 'a1', 'b1']) {
+      lab.topology.shape(host, { rate: '10mbit' })
+      lab.topology.lose(host, 0.05)
+    }
+    return { ...(await overTheRelay(lab)), share: lostShare(lab.topology, 'b1') }
+  },
+  expected: {
+    'packets really were lost': ({ share }) => share > 0.025 && share < 0.1,
+    'the newcomer trains within two minutes': ({ firstExchange }) => firstExchange < 120,
+    'its loss falls': ({ firstLoss, lastLoss }) => lastLoss < firstLoss,
+  },
+}
+
+function lostShare(topology, host) {
+  const { packets, dropped } = topology.lost(host)
+  return dropped / packets
+}
+
+async function overTheRelay(lab) {
+  const { crew, folder, signal, topology, say } = lab
+  await startBootstrap(lab)
+  const flags = ['--bootstrap', bootstrapAddress(topology)]
+  const first = await ready(crew.start('first', 'a1', ['start', writeRun(folder), ...flags]), { signal })
+  say(`start printed ${first.ready.link}`)
+  const since = Date.now()
+  const second = await ready(crew.start('second', 'b1', ['join', first.ready.link]), { signal })
+  const { firstExchange } = await trainTogether(first, second, { since, signal })
+
+  // Every way that they were connected by, in order, and when it was first seen.
+  const ways = []
+  const look = async () => {
+    const peer = (await second.peers()).find((one) => one.peer === first.ready.peer)
+    const via = peer?.connection?.via
+    if (via !== undefined && ways.at(-1)?.via !== via) {
+      ways.push({ via, seconds: (Date.now() - since) / 1_000, address: peer.connection.address })
+      say(`connected by ${via}: ${peer.connection.address}`)
+    }
+    return via
+  }
+  await until('an upgrade', UPGRADE, async () => (await look()) !== 'relay', signal).catch((error) => {
+    if (signal.aborted) throw error
+  })
+  await learns(second, { signal })
+  const before = relayed(topology)
+  await pause(QUIET, signal)
+  return {
+    joined: second.readyAfter,
+    firstExchange,
+    ways: ways.map(({ via, seconds }) => `${via} at ${Math.round(seconds)} s`),
+    relayedBytesPerSecond: (relayed(topology) - before) / QUIET,
+    reachability: (await second.status()).reachability?.state ?? null,
+    ...losses(second),
+  }
+}
+
+/** Bytes that the bootstrap node's link has sent: what it relays, when it has nothing else to do. */
+function relayed(topology) {
+  const [statistics] = JSON.parse(topology.inside('boot', 'ip', '-json', '-statistics', 'link', 'show', 'eth0'))
+  return statistics.stats64.tx.bytes
+}
