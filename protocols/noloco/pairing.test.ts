@@ -10,6 +10,7 @@ test('every peer is in exactly one pair and the same on all peers (conformance 7
     for (let round = 0; round < 200; round++) {
       const seen = new Set<string>()
       let idle = 0
+      const pairs = pairsOf('run', round, names).map((pair) => pair.sort().join())
       for (const self of names) {
         // Each peer knows the members in an order of its own.
         const partner = partnerOf('run', round, [...names].reverse(), self)
@@ -18,7 +19,9 @@ test('every peer is in exactly one pair and the same on all peers (conformance 7
         } else {
           assert.notEqual(partner, self)
           assert.equal(partnerOf('run', round, names, partner), self)
-          seen.add([self, partner].sort().join())
+          const pair = [self, partner].sort().join()
+          assert.ok(pairs.includes(pair))
+          seen.add(pair)
         }
       }
       assert.equal(idle, count % 2)

@@ -1,5 +1,5 @@
 /** Who meets whom: a random matching that every peer computes for itself. */
-import { sha256Hex } from '../hash.ts'
+import { sha256, sha256Hex } from '../hash.ts'
 import type { PeerName } from '../ports.ts'
 
 /**
@@ -11,39 +11,53 @@ export function roundOrder(run: string, round: number, view: readonly PeerName[]
   const keyOf = keysOf(run, round)
   return [...new Set(view)]
     .map((peer) => ({ peer, key: keyOf(peer) }))
-    .sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : a.peer < b.peer ? -1 : 1))
+    .sort((a, b) => (isBefore(a.key, a.peer, b.key, b.peer) ? -1 : 1))
     .map(({ peer }) => peer)
 }
 
-/** Keys of one round by peer; at most {@link MAX_KEYS}. */
+function isBefore(key: number, peer: PeerName, otherKey: number, other: PeerName): boolean {
+  return key < otherKey || (key === otherKey && peer < other)
+}
+
+/** Keys of one round by peer: the first {@link KEY_BYTES} bytes of the hash as a number. */
 interface RoundKeys {
   run: string
   round: number
-  keys: Map<PeerName, string>
+  keys: Map<PeerName, number>
 }
 
-/** Rounds whose keys are remembered, and peers of each: views change by a few members, and nearly all keys stay. */
-const MAX_KEY_ROUNDS = 8
-const MAX_KEYS = 65_536
+/** What a number holds exactly. Two peers of one round with the same key, one case in 10^14, are in the order of their names. */
+const KEY_BYTES = 6
 
-/** The latest rounds asked for, newest first; at most {@link MAX_KEY_ROUNDS}. A key is a function of what it is found by. */
-const latestKeys: RoundKeys[] = []
+/** Keys remembered, of all rounds: views change by a few members, and nearly all keys stay. */
+const MAX_KEYS = 524_288
+
+/** Rounds with keys, the one asked for last at the end. A key is a function of what it is found by. */
+const rounds: RoundKeys[] = []
+let remembered = 0
 
 /** Gives the key of a peer in a round. */
-function keysOf(run: string, round: number): (peer: PeerName) => string {
-  let entry = latestKeys.find((known) => known.round === round && known.run === run)
-  if (entry === undefined) {
-    entry = { run, round, keys: new Map() }
-    latestKeys.unshift(entry)
-    latestKeys.length = Math.min(latestKeys.length, MAX_KEY_ROUNDS)
+function keysOf(run: string, round: number): (peer: PeerName) => number {
+  const place = rounds.findLastIndex((known) => known.round === round && known.run === run)
+  const entry = rounds[place] ?? { run, round, keys: new Map<PeerName, number>() }
+  if (place !== rounds.length - 1 || place < 0) {
+    if (place >= 0) {
+      rounds.splice(place, 1)
+    }
+    rounds.push(entry)
   }
   const { keys } = entry
   return (peer) => {
     let key = keys.get(peer)
     if (key === undefined) {
-      key = sha256Hex(JSON.stringify(['noloco-pairing', run, round, peer]))
-      if (keys.size < MAX_KEYS) {
+      const digest = sha256(JSON.stringify(['noloco-pairing', run, round, peer]))
+      key = Buffer.from(digest.buffer, digest.byteOffset, KEY_BYTES).readUIntBE(0, KEY_BYTES)
+      while (remembered >= MAX_KEYS && rounds.length > 1) {
+        remembered -= rounds.shift()?.keys.size ?? 0
+      }
+      if (remembered < MAX_KEYS) {
         keys.set(peer, key)
+        remembered++
       }
     }
     return key
@@ -60,45 +74,46 @@ export function pairsOf(run: string, round: number, view: readonly PeerName[]): 
   return pairs
 }
 
-/** The partner of `self` in a round among the peers of its view (itself included); undefined when it sits out or is not among them. */
+/**
+ * The partner of `self` in a round among the peers of its view (itself included, each once); undefined when it sits out or is not among them. As in
+ * {@link pairsOf}, without sorting: whoever has an even number of peers before it meets the next one, the others that before them.
+ */
 export function partnerOf(run: string, round: number, view: readonly PeerName[], self: PeerName): PeerName | undefined {
-  const known = latest.find((entry) => entry.run === run && entry.round === round && sameNames(entry.view, view))
-  const { partners } = known ?? remember(run, round, view)
-  return partners.get(self)
-}
-
-/** Who meets whom in one round, as far as the peers of one view go. */
-interface Matching {
-  run: string
-  round: number
-  view: readonly PeerName[]
-  partners: ReadonlyMap<PeerName, PeerName>
-}
-
-/** Matchings remembered: a peer asks for that of a round several times, and many peers of one process share them. */
-const MAX_MATCHINGS = 8
-
-/** The latest matchings, newest first; at most {@link MAX_MATCHINGS}. A matching is a function of what it is found by. */
-const latest: Matching[] = []
-
-function remember(run: string, round: number, view: readonly PeerName[]): Matching {
-  const partners = new Map<PeerName, PeerName>()
-  for (const [a, b] of pairsOf(run, round, view)) {
-    partners.set(a, b).set(b, a)
+  const keyOf = keysOf(run, round)
+  const own = keyOf(self)
+  let present = false
+  let before = 0
+  let last: PeerName | undefined
+  let lastKey = 0
+  let next: PeerName | undefined
+  let nextKey = 0
+  for (const peer of view) {
+    if (peer === self) {
+      present = true
+      continue
+    }
+    const key = keyOf(peer)
+    if (isBefore(key, peer, own, self)) {
+      before++
+      if (last === undefined || isBefore(lastKey, last, key, peer)) {
+        last = peer
+        lastKey = key
+      }
+    } else if (next === undefined || isBefore(key, peer, nextKey, next)) {
+      next = peer
+      nextKey = key
+    }
   }
-  const matching = { run, round, view: [...view], partners }
-  latest.unshift(matching)
-  latest.length = Math.min(latest.length, MAX_MATCHINGS)
-  return matching
+  return present ? (before % 2 === 0 ? next : last) : undefined
 }
+
+/** The view hashed last. */
+let hashed: { view: readonly PeerName[]; hash: string } | undefined
 
 /** Whether both hold the same names in the same order. */
 function sameNames(a: readonly PeerName[], b: readonly PeerName[]): boolean {
   return a === b || (a.length === b.length && a.every((name, i) => name === b[i]))
 }
-
-/** The view hashed last. */
-let hashed: { view: readonly PeerName[]; hash: string } | undefined
 
 /** Hash of a view, to tell in a log line whether two peers saw the same members. 16 hexadecimal digits. */
 export function viewHash(view: readonly PeerName[]): string {

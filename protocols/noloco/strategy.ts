@@ -68,7 +68,7 @@ class Noloco implements Strategy {
       partnerOf: (round) => this.#partnerOf(round),
       viewHash: () => viewHash(view(swarm)),
       onRejected: (peer, reason) => report({ kind: 'rejected', peer, what: 'tensor', reason }),
-      onWaiting: (peer) => report({ kind: 'waiting', for: 'partner', peer }),
+      onWaiting: (peer) => report({ kind: 'waiting', what: 'partner', for: 'partner', peer }),
       onPhase: modules.onPhase,
     })
     this.#replica = new OwnReplica(modules, this.#tensor, readProgress(resumed), (round) =>
@@ -163,8 +163,11 @@ class Noloco implements Strategy {
 
   /** Whether this machine slept through many rounds of the others, during a local phase of `elapsed` ms. */
   #slept(elapsed: number): boolean {
+    if (!tookASleep(elapsed, this.#localTime)) {
+      return false
+    }
     const behind = (newestRound(this.#modules.swarm.members()) ?? 0) - this.#replica.progress.round
-    return tookASleep(elapsed, this.#localTime) && behind > this.#options.catchUpRounds
+    return behind > this.#options.catchUpRounds
   }
 
   /** One round: the outer step with the partner, if it comes in time, else alone. */

@@ -91,6 +91,18 @@ export function giveReplicas(
  * of the middle one are not believed: what honest peers are apart, beside the slack, is what a slow one lags, and one liar must take nobody along.
  */
 export function newestRound(members: readonly Member[]): number | undefined {
+  let least: number | undefined
+  let most = 0
+  for (const { status } of members) {
+    if (GIVERS.includes(status.phase) && status.round <= MAX_CLAIMED_ROUND) {
+      least = least === undefined || status.round < least ? status.round : least
+      most = Math.max(most, status.round)
+    }
+  }
+  // The usual case: the middle one is at least the least.
+  if (least === undefined || most <= 2 * least + ROUND_SLACK) {
+    return least === undefined ? undefined : most
+  }
   const rounds = members
     .filter(({ status }) => GIVERS.includes(status.phase) && status.round <= MAX_CLAIMED_ROUND)
     .map(({ status }) => status.round)
