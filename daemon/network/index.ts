@@ -16,6 +16,7 @@
  */
 import '../shims.ts'
 
+export { parseAddress } from './addresses.ts'
 export { type Identity, loadOrCreateIdentity, peerNameOf, verifySignature } from './identity.ts'
 export { createNetwork } from './network.ts'
 export * from './types.ts'
