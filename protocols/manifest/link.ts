@@ -8,7 +8,7 @@ import { show } from './problems.ts'
 export interface RunLink {
   /** CID text of the run's manifest. */
   run: string
-  /** Where peers of the run can be dialled, each with its peer id. */
+  /** Where peers of the run can be dialled, each with its peer id. None where they are found by other means: the local network, bootstrap nodes, a DHT. */
   peers: string[]
   /** Bootstrap nodes that the peers use, each with its peer id: they know who takes part now, and relay to those who cannot be dialled. */
   via?: string[]
@@ -47,7 +47,7 @@ export function formatLink(link: RunLink): string {
   if (link.name !== undefined) {
     query.push(`name=${encodeURIComponent(link.name.slice(0, MAX_LINK_NAME))}`)
   }
-  const text = `${SCHEME}${link.run}?${query.join('&')}`
+  const text = `${SCHEME}${link.run}${query.length === 0 ? '' : `?${query.join('&')}`}`
   parseLink(text)
   return text
 }
@@ -81,9 +81,6 @@ export function parseLink(text: string): RunLink {
     } else {
       throw bad(`${show(key)} has no place in it; allowed are peer, via, one network and one name`)
     }
-  }
-  if (peers.length === 0 && via.length === 0 && network === undefined) {
-    throw bad('it names no peer; at least one peer=<multiaddr>, via=<multiaddr> or a network is needed')
   }
   if (peers.length > MAX_LINK_PEERS) {
     throw bad(`it names ${peers.length} peers, more than ${MAX_LINK_PEERS}`)
