@@ -1,6 +1,7 @@
 /** The shapes that the parts of the daemon, its HTTP API and its page share. Plain data throughout: what is here travels as JSON. */
 import type { GenerateOptions } from '../models/index.ts'
 import type { PeerName, StrategyEvent } from '../protocols/index.ts'
+import type { LinkKind, Reachability } from './network/index.ts'
 
 /** Events of the daemon itself, beside the strategy's. */
 export type DaemonEvent =
@@ -99,6 +100,8 @@ export interface NodeStatus {
   members: number
   connections: number
   listen: string[]
+  /** Whether others can dial it; absent where nobody looks. */
+  reachability?: Reachability
   bytesSent: number
   bytesReceived: number
   /** Delay of the network thread's event loop since the start, milliseconds. */
@@ -107,6 +110,50 @@ export interface NodeStatus {
   uptimeSeconds: number
   pid: number
   dataFolder: string
+}
+
+/** What a node does or waits for now. */
+export type ExplainState =
+  | 'starting' // engine, data and parameters are loaded
+  | 'looking-for-peers' // nobody has given it the run's manifest
+  | 'fetching' // bytes from another peer
+  | 'waiting-for-holder' // nobody in view has what it needs
+  | 'waiting-for-partner' // of an exchange
+  | 'waiting-for-stage' // of a pipeline
+  | 'waiting-for-contributions' // its own, that it has forgotten
+  | 'waiting-for-others' // at the end of the run
+  | 'waiting' // for something else, which is named
+  | 'alone' // training, and nobody else is in view
+  | 'standing-out' // training; the last exchange did not happen
+  | 'spare' // of a pipeline: holds no stage
+  | 'training'
+  | 'stalled' // no step was finished for long
+  | 'trainer-restarting'
+  | 'finished'
+  | 'stopping'
+
+/** The answer to "why am I waiting?". */
+export interface Explanation {
+  state: ExplainState
+  /** Whether all is well, as usual, or something is to be looked at. */
+  tone: 'good' | 'plain' | 'warn'
+  /** One sentence or two. */
+  because: string
+  /** Since when, milliseconds since the epoch on this node's clock. */
+  since: number
+  /** What comes next by itself. */
+  next?: string
+  /** What people can do about it, at most a few lines. */
+  advice: string[]
+  /** The other peer that it is about. */
+  about?: PeerName
+}
+
+/** GET /api/explain: one for a node, one for each peer of a local swarm. */
+export interface Explained extends Explanation {
+  /** The peer itself; empty while it has not read its key. */
+  peer: PeerName
+  name: string
 }
 
 /** GET /api/peers: everyone in the run that this node knows, itself first. */
@@ -118,6 +165,8 @@ export interface PeerStatus {
   attack?: string
   self: boolean
   connected: boolean
+  /** How this node is connected with it: the best of its connections. */
+  connection?: { via: LinkKind; address: string }
   /** Milliseconds since its last heartbeat; 0 for this node. */
   silentFor: number
   phase: string
@@ -167,6 +216,8 @@ export interface RunningNode {
   peers(): PeerStatus[]
   /** Events with a sequence number above `after` that are still kept (at most 5,000). */
   events(after?: number): NodeEvent[]
+  /** What it does or waits for now, and why. Works from the first moment of a start. */
+  explain(): Explained[]
   onEvent(listener: (event: NodeEvent) => void): () => void
   /** URL of the page. */
   readonly page: string

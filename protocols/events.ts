@@ -12,6 +12,15 @@ export type ExchangeFailure =
   | 'too-far' // its model is farther away than an honest one can be
   | 'aborted'
 
+/** What a peer can wait for. */
+export type WaitingFor =
+  | 'partner' // of an exchange
+  | 'replica' // another peer's parameters, or a snapshot of them
+  | 'file' // of the run: data, first parameters
+  | 'stage' // holders of stages of a pipeline
+  | 'contributions' // its own, that it has forgotten
+  | 'others' // to finish, at the end of the run
+
 export type StrategyEvent =
   | {
       kind: 'step'
@@ -56,7 +65,8 @@ export type StrategyEvent =
       bytesReceived: number
     }
   | { kind: 'joined'; donor?: PeerName; step: number; round: number; bytes: number; milliseconds: number }
-  | { kind: 'waiting'; for: string; peer?: PeerName }
+  /** Nothing goes on here until that comes; `for` in words, `what` for programs. */
+  | { kind: 'waiting'; what?: WaitingFor; for: string; peer?: PeerName }
   | { kind: 'finished'; step: number; round: number }
   | { kind: 'rejected'; peer: PeerName; what: string; reason: string }
   /**

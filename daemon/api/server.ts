@@ -25,7 +25,10 @@ const PAGE = fileURLToPath(new URL('../page/', import.meta.url))
 const VIEW = fileURLToPath(new URL('../view/', import.meta.url))
 
 /** What the API needs of a node. */
-export type ApiNode = Pick<RunningNode, 'status' | 'peers' | 'events' | 'onEvent' | 'metrics' | 'generate' | 'stop'>
+export type ApiNode = Pick<
+  RunningNode,
+  'status' | 'peers' | 'events' | 'explain' | 'onEvent' | 'metrics' | 'generate' | 'stop'
+>
 
 export interface ApiOptions {
   /** Address to listen on. Any but loopback needs a token; one is made up if none is given. */
@@ -89,7 +92,7 @@ function parse<T>(schema: z.ZodType<T>, value: unknown): T {
 /**
  * Serves the API and the page of `node`. Throws StarlingError 'port-in-use', 'port-refused', 'address-unavailable'.
  *
- * The requests: GET /api/status, /api/peers, /api/events?after=N, /api/events/stream (SSE), POST /api/stop, /api/generate, GET
+ * The requests: GET /api/status, /api/peers, /api/explain, /api/events?after=N, /api/events/stream (SSE), POST /api/stop, /api/generate, GET
  * /metrics, GET / for the page.
  */
 export async function serveApi(options: ApiOptions, modules: { node: ApiNode; log: Log }): Promise<ApiServer> {
@@ -99,7 +102,7 @@ export async function serveApi(options: ApiOptions, modules: { node: ApiNode; lo
   const hub = createStreamHub({
     events: (after) => node.events(after),
     onEvent: (listener) => node.onEvent(listener),
-    snapshot: () => ({ status: node.status(), peers: node.peers() }),
+    snapshot: () => snapshotOf(node),
   })
   const server = fastify({
     bodyLimit: BODY_LIMIT,
@@ -159,10 +162,22 @@ export async function serveApi(options: ApiOptions, modules: { node: ApiNode; lo
   }
 }
 
+/** What the page draws beside the events; without status and peers while the node has no manifest. */
+function snapshotOf(node: ApiNode): unknown {
+  const explained = node.explain()
+  try {
+    return { status: node.status(), peers: node.peers(), explained }
+  } catch (error) {
+    if (error instanceof StarlingError && error.code === 'not-ready') return { explained }
+    throw error
+  }
+}
+
 function addRoutes(server: FastifyInstance, node: ApiNode, hub: ReturnType<typeof createStreamHub>): void {
   let generating = 0
   server.get('/api/status', () => node.status())
   server.get('/api/peers', () => node.peers())
+  server.get('/api/explain', () => node.explain())
   server.get('/api/events', (request) => node.events(parse(eventsQuery, request.query).after))
   server.get('/api/events/stream', (request, reply) => {
     const header = request.headers['last-event-id']

@@ -5,7 +5,7 @@ import { StarlingError } from '../../protocols/index.ts'
 import { createLog } from '../log/index.ts'
 import { type ChildMessage, type ParentMessage, STATE_INTERVAL } from '../swarm/messages.ts'
 import type { NodeEvent, NodeOptions, RunningNode } from '../types.ts'
-import { describeEvent, describeStages, shortName } from '../view/index.ts'
+import { describeEvent, describeStages, explanationLines, shortName } from '../view/index.ts'
 import { codeOf, exitCodeOf, lineOf, MISTAKE } from './errors.ts'
 import { findWeights } from './from.ts'
 import type { NodeFlags } from './options.ts'
@@ -16,6 +16,10 @@ import { createProgress, type Progress } from './progress.ts'
 
 /** Longest wait after the last step for others that still train and may want our state, milliseconds. */
 const LINGER = 60_000
+
+/** A start that takes longer is explained, and again after this long, milliseconds. */
+const START_PATIENCE = 3_000
+const START_REPEAT = 20_000
 
 /** Everything of NodeOptions that flags decide. */
 export function optionsOf(flags: NodeFlags, dataFolder: string): NodeOptions {
@@ -63,7 +67,13 @@ export async function runForeground(options: NodeOptions, flags: NodeFlags): Pro
       : ignoreInterrupt()
   try {
     const { startNode } = await import('../node/index.ts')
-    node = await startNode(options, { signal: aborter.signal, log })
+    const starting = parent === undefined ? sayWhileStarting(output) : undefined
+    try {
+      const watch = starting === undefined ? {} : { starting: starting.watch }
+      node = await startNode(options, { signal: aborter.signal, log, ...watch })
+    } finally {
+      starting?.stop()
+    }
     if (parent !== undefined) await superviseByParent(node, parent)
     else await superviseByUser(node, output, flags.stay === true, voice)
     if (stopReason === undefined) await node.stop('done')
@@ -80,6 +90,28 @@ export async function runForeground(options: NodeOptions, flags: NodeFlags): Pro
   } finally {
     release()
     parent?.close()
+  }
+}
+
+/** Says on the terminal what a start waits for, where it takes long: first after some seconds, then whenever that changes and now and then. */
+function sayWhileStarting(output: Output): { watch(node: Pick<RunningNode, 'explain'>): void; stop(): void } {
+  let timer: NodeJS.Timeout | undefined
+  return {
+    watch(node) {
+      const begun = Date.now()
+      let said = { state: '', at: begun }
+      timer = setInterval(() => {
+        const now = Date.now()
+        for (const explained of node.explain()) {
+          if (now - begun < START_PATIENCE) return
+          if (explained.state === said.state && now - said.at < START_REPEAT) return
+          said = { state: explained.state, at: now }
+          output.record({ kind: 'explain', ...explained })
+          for (const line of explanationLines(explained, now)) output.line(plain(line))
+        }
+      }, 1_000)
+    },
+    stop: () => clearInterval(timer),
   }
 }
 
@@ -256,7 +288,12 @@ async function superviseByParent(node: RunningNode, parent: Parent): Promise<voi
   parent.send({ type: 'ready', peer: node.peer, page: node.page, link: status.link, listen: status.listen })
   for (const event of node.events()) parent.send({ type: 'event', event })
   const unsubscribe = node.onEvent((event) => parent.send({ type: 'event', event }))
-  const state = (): void => parent.send({ type: 'state', status: node.status(), peers: node.peers() })
+  const state = (): void => {
+    const [explained] = node.explain()
+    if (explained === undefined) return
+    const { peer: _, name: __, ...explanation } = explained
+    parent.send({ type: 'state', status: node.status(), peers: node.peers(), explanation })
+  }
   const timer = setInterval(state, STATE_INTERVAL)
   state()
   const gone = stopped(node)

@@ -6,6 +6,7 @@ import { bench } from './commands/bench.ts'
 import { doctor } from './commands/doctor.ts'
 import { evaluate } from './commands/evaluate.ts'
 import { events } from './commands/events.ts'
+import { explain } from './commands/explain.ts'
 import { generate } from './commands/generate.ts'
 import { init } from './commands/init.ts'
 import { inspect } from './commands/inspect.ts'
@@ -47,6 +48,7 @@ function build(report: (code: number) => void): Command {
     status,
     peers,
     events,
+    explain,
     stop,
     generate,
     evaluate,

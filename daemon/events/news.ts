@@ -106,7 +106,12 @@ const publicEvent = z.discriminatedUnion('kind', [
     bytes: whole,
     milliseconds: real,
   }),
-  z.strictObject({ kind: z.literal('waiting'), for: text(200), peer: peer.optional() }),
+  z.strictObject({
+    kind: z.literal('waiting'),
+    what: z.enum(['partner', 'replica', 'file', 'stage', 'contributions', 'others']).optional(),
+    for: text(200),
+    peer: peer.optional(),
+  }),
   z.strictObject({ kind: z.literal('finished'), step: whole, round: whole }),
   z.strictObject({ kind: z.literal('rejected'), peer, what: text(64), reason: text(200) }),
   z.strictObject({

@@ -18,6 +18,8 @@ export interface ConnectParts {
   folder: DataFolder
   known: KnownPeers
   log: Log
+  /** A network was made, which is about to be started: a joiner's first one is for the manifest alone. */
+  opened(network: Network): void
 }
 
 /**
@@ -54,7 +56,7 @@ async function openNetwork(
   id: string,
   run: Run | undefined,
   bootstrap: readonly string[],
-  { options, identity, folder, log }: ConnectParts,
+  { options, identity, folder, log, opened }: ConnectParts,
   signal: AbortSignal,
 ): Promise<Network> {
   const network = await createNetwork({
@@ -71,6 +73,7 @@ async function openNetwork(
     bans: banStore(folder, log),
     log: networkLog(log.child('network')),
   })
+  opened(network)
   await network.start(signal)
   return network
 }

@@ -1,6 +1,7 @@
+import type { NetworkFacts } from '../explain/index.ts'
 import type { Log } from '../log/index.ts'
 import type { Traffic } from '../metrics/index.ts'
-import type { NetworkCounters, NetworkLog } from '../network/index.ts'
+import type { Link, LinkKind, Network, NetworkCounters, NetworkLog } from '../network/index.ts'
 
 /** The network's log lines, into the node's log. */
 export function networkLog(log: Log): NetworkLog {
@@ -27,4 +28,23 @@ export function trafficOf({ wire, ask, asked, gossip }: NetworkCounters): Traffi
     }
   }
   return traffic
+}
+
+/** What an explanation is drawn from. */
+export function networkFacts(network: Network): NetworkFacts {
+  return { connected: network.connected(), bootstrap: network.bootstrap(), reachability: undefined }
+}
+
+/** Connections that bytes rather take: the first of them counts. */
+const PREFERENCE: readonly LinkKind[] = ['direct', 'websocket', 'webrtc', 'relay']
+
+/** How this node is connected with each peer: of two connections the better one. */
+export function bestLinks(links: readonly Link[]): Map<string, Link> {
+  const best = new Map<string, Link>()
+  for (const link of links) {
+    const before = best.get(link.peer)
+    if (before === undefined || PREFERENCE.indexOf(link.kind) < PREFERENCE.indexOf(before.kind))
+      best.set(link.peer, link)
+  }
+  return best
 }

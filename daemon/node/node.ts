@@ -1,11 +1,19 @@
 import '../shims.ts'
 import type { DataFile, GenerateOptions } from '../../models/index.ts'
-import { createBlobs, createSwarm, StarlingError, type StrategyEvent, serveManifest } from '../../protocols/index.ts'
+import {
+  createBlobs,
+  createSwarm,
+  type PeerName,
+  StarlingError,
+  type StrategyEvent,
+  serveManifest,
+} from '../../protocols/index.ts'
 import { serveApi } from '../api/index.ts'
 import { createEventLog, createNews, type EventLog, type OwnEvent } from '../events/index.ts'
+import { explain, type Facts, Situation, TransferWatch } from '../explain/index.ts'
 import type { Log } from '../log/index.ts'
 import { createMetrics } from '../metrics/index.ts'
-import { loadOrCreateIdentity } from '../network/index.ts'
+import { loadOrCreateIdentity, type Network } from '../network/index.ts'
 import { filesOf, obtainFiles } from '../run/index.ts'
 import { openDataFolder } from '../storage/index.ts'
 import type { NodeOptions, RunningNode } from '../types.ts'
@@ -15,7 +23,7 @@ import { finishRun } from './finish.ts'
 import { guardProcess } from './guard.ts'
 import { nextIncarnation } from './incarnation.ts'
 import { loadKnownPeers } from './known-peers.ts'
-import { trafficOf } from './network.ts'
+import { networkFacts, trafficOf } from './network.ts'
 import { Parts, within } from './parts.ts'
 import { Reporter } from './reporter.ts'
 import { createSampler } from './sampler.ts'
@@ -36,6 +44,8 @@ export interface NodeContext {
   /** Aborting it while the node starts gives up; once it runs, it stops it. */
   signal: AbortSignal
   log: Log
+  /** Is handed the node at once, so that whoever starts it can say what the start waits for. */
+  starting?: (node: Pick<RunningNode, 'explain'>) => void
 }
 
 /** Time between two looks whether a peer of a pipeline is to write a checkpoint, milliseconds: those that only hold stages report nothing as they go. */
@@ -51,15 +61,16 @@ const REST_TIMEOUT = 1_500
 const LAST_CHECKPOINT_TIMEOUT = 2_000
 
 /**
- * Starts one node and resolves once it serves its page and trains. A joiner first fetches manifest and data from peers; its page is served as soon as the
- * manifest is known. Throws StarlingError or ModelError: 'data-folder-in-use', 'no-run', 'folder-other-run', 'bad-manifest', 'bad-link',
+ * Starts one node and resolves once it trains. A joiner first fetches manifest and data from peers; its API and page are served from the first moment, so that
+ * it can be asked what it waits for. Throws StarlingError or ModelError: 'data-folder-in-use', 'no-run', 'folder-other-run', 'bad-manifest', 'bad-link',
  * 'no-peer-reachable', 'listen-failed', 'port-in-use', 'data-...', 'checkpoint-corrupt', 'engine-missing', 'aborted', ...; nothing is left running then.
  */
-export async function startNode(options: NodeOptions, { signal, log }: NodeContext): Promise<RunningNode> {
+export async function startNode(options: NodeOptions, { signal, log, starting }: NodeContext): Promise<RunningNode> {
   const node = new Node(options, log)
   const onAbort = (): void => void node.stop('aborted').catch(() => {}) // whoever awaits stop() sees its error
   signal.throwIfAborted()
   signal.addEventListener('abort', onAbort, { once: true })
+  starting?.(node)
   try {
     await node.start()
     return node
@@ -78,8 +89,14 @@ class Node implements RunningNode {
   readonly #parts = new Parts()
   readonly #progress = createProgress()
   #settle!: { resolve(): void; reject(error: unknown): void }
-  /** What there is to tell of this node, once its network is open. */
-  #known: { state: StateModules; events: EventLog } | undefined
+  readonly #situation = new Situation(Date.now())
+  readonly #transfers = new TransferWatch()
+  /** Its name, and what happened, once its key is read. */
+  #own: { self: PeerName; events: EventLog } | undefined
+  /** Open now; a joiner has another one before it knows the manifest. */
+  #network: Network | undefined
+  /** What there is to tell of the run, once the manifest is known. */
+  #known: StateModules | undefined
   #session: Session | undefined
   #starting: Promise<void> = Promise.resolve()
   #training: Promise<void> = Promise.resolve()
@@ -124,7 +141,25 @@ class Node implements RunningNode {
     const identity = await loadOrCreateIdentity(folder.path)
     const chosen = await chooseRun(options, folder)
     const known = await loadKnownPeers(folder, log)
-    const { network, run } = await connect(chosen, { options, identity, folder, known, log }, signal)
+    const events = createEventLog({
+      self: identity.peer,
+      onError: (error) => log.warn('an event listener failed', {}, error),
+    })
+    events.listen((event) => {
+      if (event.peer === identity.peer) this.#situation.observe(event)
+    })
+    this.#own = { self: identity.peer, events }
+
+    const api = await serveApi({ ...options.api, dataFolder: folder.path }, { node: this, log: log.child('api') })
+    parts.add('api', () => api.close())
+    this.page = api.page
+    signal.throwIfAborted()
+
+    const opened = (network: Network): void => {
+      this.#network = network
+      network.onEvent((event) => this.#situation.network(event, Date.now()))
+    }
+    const { network, run } = await connect(chosen, { options, identity, folder, known, log, opened }, signal)
     parts.add('network', () => network.stop())
     const unwatch = known.watch(network)
     parts.add('known peers', async () => {
@@ -145,10 +180,6 @@ class Node implements RunningNode {
           { folder: folder.path },
         ),
     })
-    const events = createEventLog({
-      self: network.self,
-      onError: (error) => log.warn('an event listener failed', {}, error),
-    })
     const metrics = createMetrics({
       traffic: () => trafficOf(network.counters()),
       members: () => swarm.members().length + 1,
@@ -158,7 +189,7 @@ class Node implements RunningNode {
     const sets = followSets(events)
     const { path } = folder
     const state = { run, network, swarm, metrics, progress, sets, options, folder: path, startedAt: this.#startedAt }
-    this.#known = { state, events }
+    this.#known = state
     const reporter = new Reporter({ network, swarm, events, metrics, progress, log })
     network.onEvent((event) => reporter.network(event))
     await swarm.start()
@@ -168,20 +199,19 @@ class Node implements RunningNode {
     parts.add('news', () => news.stop())
     parts.add('reporter', () => reporter.stop())
 
-    const api = await serveApi({ ...options.api, dataFolder: folder.path }, { node: this, log: log.child('api') })
-    parts.add('api', () => api.close())
-    this.page = api.page
-    signal.throwIfAborted()
-
-    const blobs = createBlobs(swarm)
+    const blobs = this.#transfers.watch(createBlobs(swarm))
     parts.add('blobs', () => blobs.stop())
-    const waiting = (what: string): void => reporter.waiting(what)
     const { dataPath, weightsPath } = options.local
     const obtain = (files: DataFile[], key: string, localPath: string | undefined): Promise<Record<string, string>> =>
       obtainFiles(
         files,
         { folder: folder.file('data'), key, signal, ...(localPath === undefined ? {} : { localPath }) },
-        { clock: swarm.clock, blobs, holders: () => network.connected(), waiting },
+        {
+          clock: swarm.clock,
+          blobs,
+          holders: () => network.connected(),
+          waiting: (words) => reporter.waiting('file', words),
+        },
       )
     const { weights } = run.manifest.model
     const paths = {
@@ -232,6 +262,7 @@ class Node implements RunningNode {
     parts.add('guard', guardProcess(this, log))
     // Loading code and data stalls the thread for seconds, which says nothing about the run.
     metrics.resetEventLoop()
+    const waiting = (words: string): void => reporter.waiting('others', words)
     this.#training = this.#train(session, () =>
       finishRun(run, folder, { swarm, blobs, session, log, emit, waiting }, signal),
     )
@@ -259,38 +290,57 @@ class Node implements RunningNode {
     }
   }
 
-  get #open(): { state: StateModules; events: EventLog } {
-    if (this.#known === undefined) throw new StarlingError('not-ready', 'the node is starting')
+  get #open(): StateModules {
+    if (this.#known === undefined)
+      throw new StarlingError('not-ready', 'the node has no manifest yet; starling explain says what it waits for')
     return this.#known
   }
 
+  get #events(): EventLog {
+    if (this.#own === undefined) throw new StarlingError('not-ready', 'the node is starting')
+    return this.#own.events
+  }
+
   get peer(): string {
-    return this.#open.state.network.self
+    return this.#open.network.self
   }
 
   status(): ReturnType<RunningNode['status']> {
-    return statusOf(this.#open.state)
+    return statusOf(this.#open)
   }
 
   peers(): ReturnType<RunningNode['peers']> {
-    return peersOf(this.#open.state)
+    return peersOf(this.#open)
   }
 
   events(after?: number): ReturnType<RunningNode['events']> {
-    return this.#open.events.since(after)
+    return this.#events.since(after)
+  }
+
+  explain(): ReturnType<RunningNode['explain']> {
+    const network = this.#network
+    const facts: Facts = {
+      now: Date.now(),
+      situation: this.#situation,
+      network: network === undefined ? undefined : networkFacts(network),
+      node: this.#known === undefined ? undefined : statusOf(this.#known),
+      others: this.#known === undefined ? [] : peersOf(this.#known).filter(({ self }) => !self),
+      transfer: this.#transfers.largest,
+    }
+    return [{ ...explain(facts), peer: this.#own?.self ?? '', name: this.#options.name ?? '' }]
   }
 
   onEvent(listener: Parameters<RunningNode['onEvent']>[0]): () => void {
-    return this.#open.events.listen(listener)
+    return this.#events.listen(listener)
   }
 
   metrics(): ReturnType<RunningNode['metrics']> {
-    return this.#open.state.metrics.text()
+    return this.#open.metrics.text()
   }
 
   async generate(options: GenerateOptions): Promise<string> {
     if (this.#session === undefined) throw new StarlingError('not-ready', 'the model is not here yet')
-    return writeText(this.#open.state.run, this.#session, options, this.#closing.signal)
+    return writeText(this.#open.run, this.#session, options, this.#closing.signal)
   }
 
   stop(reason: string): Promise<void> {
@@ -301,7 +351,7 @@ class Node implements RunningNode {
 
   async #stop(reason: string): Promise<void> {
     this.#log.info('stopping', { reason })
-    this.#known?.events.record({ kind: 'stopping', reason })
+    this.#own?.events.record({ kind: 'stopping', reason })
     this.#progress.phase = 'stopping'
     this.#closing.abort(new StarlingError('aborted', `the node stops: ${reason}`))
     // A start under way gives up at its next step; what it has begun until then is stopped below with the rest.

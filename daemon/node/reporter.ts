@@ -1,5 +1,5 @@
 /** The one way for anything that happens at this node: into log, metrics and heartbeat, to the page, and by gossip to the others. */
-import { type MemberChange, RateLimit, type StrategyEvent, type Swarm } from '../../protocols/index.ts'
+import { type MemberChange, RateLimit, type StrategyEvent, type Swarm, type WaitingFor } from '../../protocols/index.ts'
 import {
   createContributionThinner,
   createStepThinner,
@@ -88,11 +88,11 @@ export class Reporter {
   }
 
   /** This node waits for something; said once until it waits for something else. */
-  waiting(what: string): void {
+  waiting(what: WaitingFor, words: string): void {
     const { events, network } = this.#modules
     const last = events.since().findLast(({ kind, peer }) => kind === 'waiting' && peer === network.self)
-    if (last?.kind === 'waiting' && last.for === what) return
-    this.emit({ kind: 'waiting', for: what })
+    if (last?.kind === 'waiting' && last.for === words) return
+    this.emit({ kind: 'waiting', what, for: words })
   }
 
   /** What the heartbeats of the others say. */

@@ -5,7 +5,7 @@ import type { Metrics } from '../metrics/index.ts'
 import type { Network } from '../network/index.ts'
 import type { Run } from '../run/index.ts'
 import type { NodeOptions, NodeStatus, PeerStatus, PipelineStatus, SetStatus } from '../types.ts'
-import { bestFirst } from './network.ts'
+import { bestFirst, bestLinks } from './network.ts'
 
 /** Version of this program. */
 export const VERSION = (createRequire(import.meta.url)('../../../package.json') as { version: string }).version
@@ -178,7 +178,12 @@ const stepOf = (progress: Progress, swarm: RunningSwarm): number => Math.max(pro
 export function peersOf({ network, swarm, progress, sets }: StateModules): PeerStatus[] {
   const now = swarm.clock.now()
   const connected = new Set(network.connected())
+  const links = bestLinks(network.links())
   const { wire } = network.counters()
+  const connection = (peer: PeerName): Pick<PeerStatus, 'connection'> => {
+    const link = links.get(peer)
+    return link === undefined ? {} : { connection: { via: link.kind, address: link.address } }
+  }
   const told = (peer: PeerName): { set?: SetStatus } => {
     const set = sets.get(peer)
     return set === undefined ? {} : { set }
@@ -203,6 +208,7 @@ export function peersOf({ network, swarm, progress, sets }: StateModules): PeerS
       peer,
       self: false,
       connected: connected.has(peer),
+      ...connection(peer),
       silentFor: Math.max(0, now - seenAt),
       phase: status.phase,
       step: status.step,

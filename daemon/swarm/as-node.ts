@@ -4,6 +4,7 @@ import { formatLink, parseLink, StarlingError } from '../../protocols/index.ts'
 import { type ApiNode, callApi } from '../api/index.ts'
 import type { EventLog } from '../events/index.ts'
 import type { NodeStatus, PeerStatus, SetStatus } from '../types.ts'
+import { explainPeer } from './explain.ts'
 import type { SwarmPeer } from './peer.ts'
 
 export interface AsNodeOptions {
@@ -22,6 +23,7 @@ export function swarmAsNode(
   return {
     status: () => statusOf(options, peers, first()),
     peers: () => rowsOf(peers, first()),
+    explain: () => peers.map((peer) => explainPeer(peer, Date.now())),
     events: (after) => log.since(after),
     onEvent: (listener) => log.listen(listener),
     stop: modules.stop,

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import type { NodeEvent, NodeStatus, PeerStatus } from '../types.ts'
+import type { Explanation, NodeEvent, NodeStatus, PeerStatus } from '../types.ts'
 import type { ChildMessage, ParentMessage } from './messages.ts'
 
 /** The program, seen from dist/daemon/swarm. */
@@ -46,13 +46,14 @@ export class SwarmPeer {
   ready: Extract<ChildMessage, { type: 'ready' }> | undefined
   status: NodeStatus | undefined
   peers: PeerStatus[] = []
+  explanation: Explanation | undefined
   heardAt = Date.now()
   restarts = 0
   failure: Failure | undefined
   /** The merged model, once it has one. */
   final: Extract<NodeEvent, { kind: 'final' }> | undefined
 
-  private readonly logFile: string
+  readonly logFile: string
   private readonly hooks: PeerHooks
   private readonly restartable: boolean
   private child: ChildProcess | undefined
@@ -122,6 +123,7 @@ export class SwarmPeer {
       case 'state':
         this.status = message.status
         this.peers = message.peers
+        this.explanation = message.explanation
         break
       case 'finished':
         this.state = 'finished'

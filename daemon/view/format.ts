@@ -1,6 +1,6 @@
 /** Words and figures for people, the same on the page and in the terminal. */
 import type { StageOrigin } from '../../protocols/index.ts'
-import type { NodeEvent, PipelineStatus, SetStatus } from '../types.ts'
+import type { Explanation, NodeEvent, PipelineStatus, SetStatus } from '../types.ts'
 
 /** A peer id as people see it: the tail, because all Ed25519 peer ids begin alike. */
 export function shortName(peer: string): string {
@@ -47,6 +47,17 @@ export function formatLoss(loss: number | null | undefined): string {
 export function describeSet({ contributions, authors, digest }: SetStatus): string {
   const count = (what: number, one: string): string => `${what.toLocaleString('en')} ${one}${what === 1 ? '' : 's'}`
   return `${count(contributions, 'contribution')} of ${count(authors, 'author')}, ${digest.slice(0, 8)}`
+}
+
+/** An explanation in one to five lines: why and since when, what comes next, what can be done. */
+export function explanationLines({ because, since, next, advice }: Explanation, now: number): string[] {
+  const seconds = (now - since) / 1_000
+  const lasting = seconds < 2 ? '' : ` (for ${formatDuration(seconds)})`
+  return [
+    `${because}${lasting}`,
+    ...(next === undefined ? [] : [next]),
+    ...advice.slice(0, 3).map((line) => `→ ${line}`),
+  ]
 }
 
 /** The parts of a model that a peer holds. */

@@ -5,6 +5,7 @@ export {
   describePipeline,
   describeSet,
   describeStages,
+  explanationLines,
   formatBytes,
   formatDuration,
   formatLoss,

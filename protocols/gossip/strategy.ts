@@ -155,7 +155,8 @@ class Gossip implements Strategy {
     await this.#exchange.settle()
     const fetched = await fetchReplica(this.#modules, replicaTasks, {
       signal,
-      onWaiting: (what, peer) => report({ kind: 'waiting', for: what, ...(peer === undefined ? {} : { peer }) }),
+      onWaiting: (words, peer) =>
+        report({ kind: 'waiting', what: 'replica', for: words, ...(peer === undefined ? {} : { peer }) }),
       onRejected: (peer, reason) => report({ kind: 'rejected', peer, what: 'replica', reason }),
     })
     await this.#exchange.begin('parameters')

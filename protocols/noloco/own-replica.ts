@@ -39,7 +39,8 @@ export class OwnReplica {
     const { report } = this.#modules
     const fetched = await fetchReplica(this.#modules, replicaTasks, {
       signal,
-      onWaiting: (what, peer) => report({ kind: 'waiting', for: what, ...(peer === undefined ? {} : { peer }) }),
+      onWaiting: (words, peer) =>
+        report({ kind: 'waiting', what: 'replica', for: words, ...(peer === undefined ? {} : { peer }) }),
       onRejected: (peer, reason) => report({ kind: 'rejected', peer, what: 'replica', reason }),
     })
     this.#through(fetched.round, fetched.step)

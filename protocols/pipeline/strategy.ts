@@ -77,7 +77,7 @@ class Pipeline implements Strategy {
       {
         onLost: (failure, step) => this.#lost(failure, step),
         onReady: (step, signal) => this.#evaluation.ready(step, signal),
-        onWaiting: (what) => report({ kind: 'waiting', for: what }),
+        onWaiting: (words) => report({ kind: 'waiting', what: 'stage', for: words }),
       },
     )
     const parts = (): Promise<number> => stages.validationParts()

@@ -70,7 +70,7 @@ export async function settle(
       }
       if (!told) {
         told = true
-        report({ kind: 'waiting', for: 'the others to finish with the same contributions' })
+        report({ kind: 'waiting', what: 'others', for: 'the others to finish with the same contributions' })
       }
       for (const peer of unsettled.slice(0, ASKED)) {
         sync.now(peer)

@@ -1,6 +1,6 @@
 /** A node that only pretends, for the tests of the API and for work on the page. Nothing on a user's path imports it. */
 import { createEventLog } from '../../events/index.ts'
-import type { DaemonEvent, NodeEvent, NodeStatus, PeerStatus } from '../../types.ts'
+import type { DaemonEvent, Explanation, NodeEvent, NodeStatus, PeerStatus } from '../../types.ts'
 import type { ApiNode } from '../server.ts'
 
 type AnyEvent = NodeEvent extends infer E
@@ -20,6 +20,7 @@ export interface FakeNode extends ApiNode {
   readonly stopped: string[]
   setStatus(changes: Partial<NodeStatus>): void
   setPeers(peers: PeerStatus[]): void
+  setExplanation(explanation: Explanation): void
 }
 
 /** Makes one. `self` is the first of {@link FAKE_PEERS}. */
@@ -55,6 +56,13 @@ export function createFakeNode(): FakeNode {
     dataFolder: '/data/peer-1',
   }
   let peers: PeerStatus[] = []
+  let explanation: Explanation = {
+    state: 'training',
+    tone: 'good',
+    because: 'Step 0 of 1200; 3 other peers in view.',
+    since: Date.now(),
+    advice: [],
+  }
   return {
     emit: (event, peer = self, time = Date.now()) => log.merge(peer, time, event as never),
     stopped,
@@ -64,7 +72,11 @@ export function createFakeNode(): FakeNode {
     setPeers(next) {
       peers = next
     },
+    setExplanation(next) {
+      explanation = next
+    },
     status: () => status,
+    explain: () => [{ ...explanation, peer: self, name: status.name }],
     peers: () => peers,
     events: (after) => log.since(after),
     onEvent: (listener) => log.listen(listener),

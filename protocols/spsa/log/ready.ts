@@ -52,7 +52,7 @@ export async function untilReady(modules: ReadyModules, signal: AbortSignal): Pr
     }
     if (log.ownDamaged && !said) {
       said = true
-      report({ kind: 'waiting', for: 'a member that knows the own contributions' })
+      report({ kind: 'waiting', what: 'contributions', for: 'a member that knows the own contributions' })
     }
     await clock.sleep(LOOK_INTERVAL, signal).catch(() => undefined)
   }
