@@ -12,6 +12,7 @@ import type { MemoryNetwork, MemoryNetworkOptions, MemoryPeer } from './types.ts
 
 /** Longest gossip message and longest question, bytes: the same as in the daemon. */
 const MAX_NEWS = 64 * 1024
+const MAX_QUESTION = 112 * 1024
 
 /** One-way trips until a dialled connection can be used: three round trips for TCP, encryption and multiplexing. */
 const DIAL_TRIPS = 6
@@ -142,10 +143,10 @@ export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwor
         if (asked.signal?.aborted === true) {
           throw aborted()
         }
-        if (question.byteLength > MAX_NEWS) {
+        if (question.byteLength > MAX_QUESTION) {
           throw new StarlingError(
             'question-too-large',
-            `${question.byteLength} bytes of question, more than ${MAX_NEWS}`,
+            `${question.byteLength} bytes of question, more than ${MAX_QUESTION}`,
             { method },
           )
         }

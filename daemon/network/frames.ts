@@ -21,8 +21,8 @@ export const FAILURE = 4
 export const HEADER_BYTES = 14
 /** Longest method or error code, bytes of ASCII. */
 export const MAX_TEXT = 64
-/** Longest body of a question, bytes. */
-export const MAX_QUESTION = 64 * 1024
+/** Longest body of a question, bytes: a microbatch's activations of 96 KiB and what is said of them. With 16 open on the control lane, 2 MiB for each peer. */
+export const MAX_QUESTION = 112 * 1024
 /** Longest answer that anybody may ask for: a chunk of 1 MiB and room for its proof. */
 export const MAX_ANSWER = 1024 * 1024 + 64 * 1024
 /** Longest message of a failure, bytes of UTF-8. */

@@ -21,7 +21,7 @@ export const METHODS = {
 } as const
 
 /** Longest encoded tensor that rides in the question itself, bytes; longer ones are pulled. */
-export const MAX_INLINE = 48 * 1024
+export const MAX_INLINE = 96 * 1024
 
 /** Bytes of a piece of a tensor that is pulled; only the last one is shorter. */
 export const PIECE_BYTES = 1024 * 1024
@@ -105,7 +105,7 @@ const path = {
 export const forwardQuestion = defineMessage(
   'pipeline-forward',
   z.strictObject({ ...passSchema.shape, ...path, hop: z.number().int().min(0).max(MAX_STAGES), ...tensor }),
-  { maxBytes: 62 * 1024, maxItems: 512 },
+  { maxBytes: MAX_INLINE + 14 * 1024, maxItems: 512 },
 )
 export type ForwardQuestion = PassId & TensorHead & { stages: number[]; peers: PeerName[]; hop: number }
 
@@ -115,10 +115,7 @@ const hop = z.number().int().min(-1).max(MAX_STAGES)
 export const backwardQuestion = defineMessage(
   'pipeline-backward',
   z.strictObject({ ...passSchema.shape, hop, ...tensor }),
-  {
-    maxBytes: 50 * 1024,
-    maxItems: 64,
-  },
+  { maxBytes: MAX_INLINE + 2 * 1024, maxItems: 64 },
 )
 export type BackwardQuestion = PassId & TensorHead & { hop: number }
 
