@@ -12,11 +12,12 @@ import {
   type VisitState,
 } from '../messages.ts'
 import { quotaOf, slotsOf } from '../options.ts'
-import { Book, type Visit } from './book.ts'
+import type { Book, Visit } from './book.ts'
+import { Books } from './books.ts'
 import { lossOf } from './courier.ts'
 import { type FlowParts, NOTHING, partBefore, passingCode, pathFault, refuse } from './parts.ts'
 import { either } from './signals.ts'
-import { clearSum, commitStage, mustHold } from './stage-commit.ts'
+import { commitStage, mustHold } from './stage-commit.ts'
 import { SlotPool } from './tensors.ts'
 import { tellFailure, VisitFailure } from './visit-failure.ts'
 
@@ -26,8 +27,7 @@ const PARK = 2_000
 export class StageSide {
   readonly #parts: FlowParts
   readonly #pool: SlotPool
-  /** By data peer; at most `dataPeers`. */
-  readonly #books = new Map<PeerName, Book>()
+  readonly #books: Books
   /** Rings when memory is free again. */
   readonly #freed = new Bell()
   /** Aborted when this peer stops. */
@@ -37,6 +37,7 @@ export class StageSide {
     this.#parts = parts
     const { options } = parts
     this.#pool = new SlotPool(quotaOf(options), options.places * slotsOf(options))
+    this.#books = new Books(parts, (book, visit) => this.#drop(book, visit))
   }
 
   /** A microbatch, or its activations, from the part before. Resolves when they are here. */
@@ -56,7 +57,7 @@ export class StageSide {
       return refuse(this.#parts, from, 'tensor', 'bad-tensor')
     }
     mustHold(this.#parts, here.stage, question.epoch)
-    const book = this.#bookFor(question)
+    const book = this.#books.of(question)
     const known = book.visit(question, hop)
     if (known !== undefined) {
       // Asked again, because the answer was lost.
@@ -139,67 +140,13 @@ export class StageSide {
 
   /** No step will be taken any more: what failed attempts left in memory is dropped. */
   finish(): void {
-    for (const book of this.#books.values()) {
-      this.#forget(book)
-    }
+    this.#books.forgetAll()
   }
 
   /** Drops everything that is under way. */
   stop(): void {
     this.#stopped.abort()
-    for (const book of this.#books.values()) {
-      for (const visit of [...book.visits.values()]) {
-        this.#drop(book, visit)
-      }
-    }
-    this.#books.clear()
-  }
-
-  /** The book of a pass's data peer, turned to its attempt. */
-  #bookFor(id: PassId): Book {
-    if (!this.#parts.holders.dataPeers().includes(id.origin)) {
-      throw new StarlingError('not-a-data-peer', 'this peer does not know that peer for a data peer', {})
-    }
-    const book = this.#books.get(id.origin) ?? this.#open(id)
-    const order = book.compare(id)
-    if (order === 'stale') {
-      throw new StarlingError('stale', 'that attempt is over', {})
-    }
-    if (order === 'newer') {
-      this.#forget(book)
-      book.turnTo(id)
-    }
-    return book
-  }
-
-  /** A book for a data peer that this peer has not worked for, in place of one that is no data peer any more. */
-  #open({ origin, session }: PassId): Book {
-    const { holders, options } = this.#parts
-    for (const old of [...this.#books.values()].filter((book) => !holders.dataPeers().includes(book.origin))) {
-      if (this.#books.size >= options.dataPeers) {
-        this.#forget(old)
-        this.#books.delete(old.origin)
-      }
-    }
-    const taken = new Set([...this.#books.values()].map(({ accumulator }) => accumulator))
-    const accumulator = Array.from({ length: options.dataPeers }, (_, i) => i).find((i) => !taken.has(i))
-    if (accumulator === undefined) {
-      throw new StarlingError('busy', `this peer works for ${options.dataPeers} data peers already`, {})
-    }
-    const book = new Book(origin, accumulator, session)
-    this.#books.set(origin, book)
-    return book
-  }
-
-  /** What an attempt left behind counts for nothing any more. */
-  #forget(book: Book): void {
-    for (const visit of [...book.visits.values()].filter(({ id }) => id.keep)) {
-      this.#drop(book, visit)
-    }
-    for (const stage of book.sums.keys()) {
-      clearSum(this.#parts, stage, book.accumulator)
-    }
-    book.sums.clear()
+    this.#books.close()
   }
 
   /** Waits for memory, and fetches the tensor into it. */

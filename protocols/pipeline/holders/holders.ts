@@ -11,23 +11,22 @@ import { slotsOf } from '../options.ts'
 import type { Held, Holders, LossReason } from '../types.ts'
 import type { Wanted } from './assignment.ts'
 import { Checkpoints } from './checkpoints.ts'
-import { Copies, fetchCopy, read, type Source } from './copies.ts'
-import { Doubts } from './doubts.ts'
+import { Copies, fetchCopy, type Source } from './copies.ts'
 import { Ends } from './ends.ts'
 import { Leaving } from './leaving.ts'
-import { aliveAnswer, aliveQuestion, type Hold, METHODS, type Statement } from './messages.ts'
+import type { Hold } from './messages.ts'
 import { Moves } from './moves.ts'
 import { Outer } from './outer.ts'
 import { type OwnPart, OwnParts, rangeOf } from './own.ts'
-import { nextIncarnation, readHeld } from './records.ts'
+import { Presence } from './presence.ts'
+import { readHeld } from './records.ts'
 import { Roles } from './roles.ts'
 import { StartGate } from './start-gate.ts'
-import { type Said, Statements } from './statements.ts'
+import type { Said } from './statements.ts'
 import { Suspicions } from './suspicions.ts'
 import { expected, type Kept } from './take.ts'
-import { aliveTask } from './tasks.ts'
 import type { HolderModules, HoldersConfig } from './types.ts'
-import { type Heard, StageView } from './view.ts'
+import { StageView } from './view.ts'
 
 export class StageHolders implements Holders {
   readonly bell = new Bell()
@@ -45,14 +44,11 @@ export class StageHolders implements Holders {
   readonly #outer: Outer
   readonly #leaving: Leaving
   readonly #roles: Roles
+  readonly #presence: Presence
   readonly #kept: Map<number, Kept>
   readonly #stopped = new AbortController()
   readonly #stops: (() => void)[] = []
-  #incarnation = 0
-  #doubts: Doubts | undefined
-  #statements: Statements | undefined
   #watching: Promise<void> = Promise.resolve()
-  #memberNames: ReadonlySet<PeerName> = new Set()
   #msPerRow: number | undefined
   #failure: { error: unknown } | undefined
   #finishing = false
@@ -96,41 +92,36 @@ export class StageHolders implements Holders {
       leaving: this.#leaving,
       keeps: () => this.#ends.take(),
       taken: (own) => this.#taken(own),
-      late: (peer) => void this.#doubts?.ask(peer, this.#stopped.signal, true),
+      late: (peer) => this.#presence.doubt(peer, true),
       ended: () => this.#ended,
+    })
+    this.#presence = new Presence({
+      modules,
+      stages: cut.stages,
+      view: this.#view,
+      own: this.#own,
+      suspicions: this.#suspicions,
+      said: () => this.#said(),
+      gone: (peer) => this.#copies.gone(peer),
+      changed: () => this.#changed(),
     })
   }
 
   async start(signal: AbortSignal): Promise<void> {
-    const { swarm, records } = this.#modules
     const end = (): void => this.#end()
     signal.addEventListener('abort', end, { once: true })
     if (signal.aborted) {
       end()
     }
     this.#stops.push(() => signal.removeEventListener('abort', end))
-    this.#incarnation = await nextIncarnation(records)
-    this.#doubts = new Doubts(swarm, this.#view, () => this.#changed())
-    this.#statements = new Statements({
-      swarm,
-      view: this.#view,
-      stages: this.#wanted.stages,
-      incarnation: this.#incarnation,
-      said: () => this.#said(),
-      onHeard: (peer, statement, heard) => this.#heard(peer, statement, heard),
-    })
-    this.#stops.push(swarm.answer(METHODS.alive, (from, question) => this.#onAlive(from, question)))
     this.#copies.start()
     this.#stops.push(() => this.#copies.stop())
     this.#stops.push(this.#ends.start(this.#stopped.signal))
     this.#stops.push(this.#moves.start(this.#stopped.signal))
     this.#stops.push(this.#leaving.start())
     this.#stops.push(this.#checkpoints.start(this.#stopped.signal))
-    this.#stops.push(swarm.onConnections(() => this.#connections()))
-    this.#stops.push(swarm.onMembers(() => this.#members()))
     this.#gate.open()
-    this.#connections()
-    this.#statements.start()
+    this.#stops.push(await this.#presence.start(this.#stopped.signal))
     this.#watching = this.#roles.watch(this.#stopped.signal)
     this.#watching.catch((error: unknown) => this.#fail(error))
   }
@@ -146,7 +137,7 @@ export class StageHolders implements Holders {
       await this.#outer.stop()
       await this.#ends.settled()
       await this.#checkpoints.settled()
-      await this.#statements?.stop()
+      await this.#presence.stop()
       for (const stop of this.#stops.splice(0).reverse()) {
         stop()
       }
@@ -211,7 +202,7 @@ export class StageHolders implements Holders {
     const { swarm } = this.#modules
     if (peer !== swarm.self) {
       this.#suspicions.add(part, peer, reason, swarm.clock.now())
-      this.#doubt(peer)
+      this.#presence.doubt(peer)
       this.#say()
     }
   }
@@ -280,7 +271,7 @@ export class StageHolders implements Holders {
     return { holds, data: ends !== undefined, ...(ends === undefined ? {} : { ends }) }
   }
 
-  // What is said and heard, and who is there.
+  // What is said.
 
   #said(): Said {
     const now = this.#modules.swarm.clock.now()
@@ -300,59 +291,8 @@ export class StageHolders implements Holders {
   }
 
   #say(): void {
-    this.#statements?.say()
+    this.#presence.say()
     this.#changed()
-  }
-
-  #heard(peer: PeerName, statement: Statement, heard: Heard): void {
-    const { swarm } = this.#modules
-    if (heard === 'restarted') {
-      this.#suspicions.forget(peer)
-    }
-    if (peer !== swarm.self) {
-      for (const { peer: whom } of statement.lost) {
-        this.#doubt(whom)
-      }
-    }
-    if (heard !== 'same') {
-      this.#view.connections(swarm.connected())
-      this.#changed()
-    }
-  }
-
-  #doubt(peer: PeerName): void {
-    void this.#doubts?.ask(peer, this.#stopped.signal)
-  }
-
-  #connections(): void {
-    for (const peer of this.#view.connections(this.#modules.swarm.connected())) {
-      this.#copies.gone(peer)
-      this.#doubt(peer)
-    }
-    this.#changed()
-  }
-
-  /** Members that fell silent or left: of those that this peer is not connected with nothing else tells. */
-  #members(): void {
-    const { swarm } = this.#modules
-    const members = new Set(swarm.members().map(({ peer }) => peer))
-    for (const peer of this.#memberNames) {
-      if (!members.has(peer) && this.#view.lives(peer, swarm.clock.now())) {
-        this.#doubt(peer)
-      }
-    }
-    this.#memberNames = members
-  }
-
-  async #onAlive(from: PeerName, question: Uint8Array): Promise<Uint8Array> {
-    const { swarm, learner } = this.#modules
-    const { part } = read(swarm, from, aliveQuestion, question)
-    if (part !== undefined) {
-      // In the thread where the parameters live: a peer that talks but cannot compute is of no use.
-      await learner.compute(aliveTask, null)
-    }
-    const holds = part !== undefined && this.#own.ready(part) !== undefined
-    return aliveAnswer.encode({ incarnation: this.#incarnation, holds })
   }
 
   /** A part is there. */
