@@ -24,9 +24,16 @@ export function tryAddress(text: string): Multiaddr | undefined {
   }
 }
 
-/** The peer an address ends at, if it says so. */
+/** The peer an address ends at, if it says so; the relay in the middle of an address is not meant. */
 export function peerOf(address: Multiaddr): PeerName | undefined {
-  return address.getComponents().findLast((part) => part.name === 'p2p')?.value
+  const parts = address.getComponents()
+  const relay = parts.findLastIndex((part) => part.name === 'p2p-circuit')
+  return parts.slice(relay + 1).findLast((part) => part.name === 'p2p')?.value
+}
+
+/** True for addresses at which all bytes go through a relay. */
+export function isRelayed(address: Multiaddr): boolean {
+  return linkKind(address) === 'relay'
 }
 
 /** The address with the peer's id at its end, so that nobody else can answer there. */

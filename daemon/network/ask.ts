@@ -8,6 +8,7 @@ import {
   RateLimit,
   StarlingError,
 } from '../../protocols/index.ts'
+import { isRelayed } from './addresses.ts'
 import type { Counters } from './counters.ts'
 import { isText, MAX_ANSWER, MAX_QUESTION } from './frames.ts'
 import { AskLane, aborted, LANES, type LaneName, unreachable } from './lane.ts'
@@ -77,6 +78,7 @@ export class AskService {
     await this.#parts.libp2p.handle(ASK_PROTOCOL, (stream, connection) => this.#accept(stream, connection), {
       maxInboundStreams: MAX_STREAMS_PER_PEER,
       maxOutboundStreams: MAX_STREAMS_PER_PEER,
+      runOnLimitedConnection: true,
     })
   }
 
@@ -146,6 +148,11 @@ export class AskService {
     for (const server of [...(this.#served.get(peer)?.servers ?? [])]) server.close()
   }
 
+  /** Lets further questions to a peer go over its best connection, which may be a new one. */
+  renew(peer: PeerName): void {
+    for (const name of ['control', 'bulk'] as const) this.#lanes.get(`${name} ${peer}`)?.renew()
+  }
+
   /** Bytes held for others' questions and for answers to them. */
   get buffered(): number {
     let sum = 0
@@ -190,17 +197,22 @@ export class AskService {
     return lane
   }
 
-  /** The newest connection: when a peer came back before its old one was known to be dead, the old one leads nowhere. */
+  /** The newest connection: when a peer came back before its old one was known to be dead, the old one leads nowhere. Rather one that needs no relay. */
   #connection(peer: PeerName): Connection | undefined {
     const open = this.#parts.libp2p.getConnections().filter((one) => one.status === 'open')
-    return open.findLast((one) => one.remotePeer.toString() === peer)
+    const its = open.filter((one) => one.remotePeer.toString() === peer)
+    return its.findLast((one) => !isRelayed(one.remoteAddr)) ?? its.at(-1)
   }
 
   async #open(peer: PeerName, signal: AbortSignal): Promise<Stream> {
     const connection = this.#connection(peer)
     if (connection === undefined) throw unreachable('there is no connection to it')
     try {
-      return await connection.newStream(ASK_PROTOCOL, { signal, maxOutboundStreams: MAX_STREAMS_PER_PEER })
+      return await connection.newStream(ASK_PROTOCOL, {
+        signal,
+        maxOutboundStreams: MAX_STREAMS_PER_PEER,
+        runOnLimitedConnection: true,
+      })
     } catch (error) {
       if ((error as Error).name !== 'UnsupportedProtocolError') throw error
       throw new StarlingError(

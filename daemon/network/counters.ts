@@ -1,5 +1,6 @@
 /** Counts bytes by purpose, and on the sockets through libp2p's metrics interface. */
 import type { Metrics, MultiaddrConnection, Stream } from '@libp2p/interface'
+import { RELAY_PROTOCOLS } from './reachability/index.ts'
 import type { ByteCount, NetworkCounters, RejectReason } from './types.ts'
 
 /** Methods and topics are this program's own; protocols come from the registered ones. A bug must not grow a table without end. */
@@ -51,6 +52,7 @@ export class Counters {
       asked: plain(this.#asked),
       gossip: plain(this.#gossip),
       protocols: plain(this.#protocols),
+      relayed: sum(RELAY_PROTOCOLS.map((name) => this.#protocols.get(name))),
       rejected: Object.fromEntries(this.#rejected),
       connections,
       dials: this.dials,
@@ -93,6 +95,15 @@ export class Counters {
       createTrace: none,
     } as unknown as Metrics
   }
+}
+
+function sum(counts: readonly (ByteCount | undefined)[]): ByteCount {
+  const total = { sent: 0, received: 0 }
+  for (const count of counts) {
+    total.sent += count?.sent ?? 0
+    total.received += count?.received ?? 0
+  }
+  return total
 }
 
 function entry(table: Map<string, ByteCount>, name: string): ByteCount {

@@ -40,7 +40,7 @@ const MAX_HELD = 256
 /** Invalid messages are forgotten over hours, not heartbeats: the score's counter times this, each second. */
 const INVALID_DECAY = 0.9995
 /** Addresses that many honest peers of one machine share. */
-const COLOCATION_EXEMPT = ['127.0.0.1', '::1', '::ffff:127.0.0.1']
+export const COLOCATION_EXEMPT = ['127.0.0.1', '::1', '::ffff:127.0.0.1']
 
 const WIRE_VERSION = 1
 
@@ -67,16 +67,18 @@ function topicScore(): TopicScoreParams {
   })
 }
 
-/** The router's options for a run; `points` are those of our own ledger. */
+/** The router's options for a run; `points` are those of our own ledger, `shared` addresses that many peers may come from (relays), to which more may be added. */
 export function gossipOptions(
   run: string,
   topics: readonly string[],
   points: (peer: PeerName) => number,
+  shared: Set<string>,
 ): Partial<GossipsubOpts> {
   const names = topics.map((topic) => topicName(run, topic))
   return {
     globalSignaturePolicy: StrictSign,
     allowedTopics: names,
+    runOnLimitedConnection: true,
     allowPublishToZeroTopicPeers: true,
     fallbackToFloodsub: false,
     floodPublish: false,
@@ -102,7 +104,7 @@ export function gossipOptions(
       topics: Object.fromEntries(names.map((name) => [name, topicScore()])),
       appSpecificScore: (peer) => -points(peer),
       appSpecificWeight: 1,
-      IPColocationFactorWhitelist: new Set(COLOCATION_EXEMPT),
+      IPColocationFactorWhitelist: shared,
     }),
   }
 }

@@ -12,6 +12,10 @@ export const MAX_ADDRESSES = 8
 /** Peers in one hello. */
 export const MAX_INTRODUCED = 32
 
+/** Those of the addresses that others take. */
+export const sayable = (all: readonly string[]): string[] =>
+  all.filter((one) => one.length <= MAX_ADDRESS_LENGTH).slice(0, MAX_ADDRESSES)
+
 const address = z.string().min(1).max(MAX_ADDRESS_LENGTH)
 const addresses = z.array(address).max(MAX_ADDRESSES)
 const peerName = z.string().min(8).max(128)
@@ -21,6 +25,8 @@ export interface Hello {
   addresses: string[]
   /** Peers of the run that the speaker is connected with. */
   peers: { peer: string; addresses: string[] }[]
+  /** The speaker is in no run: a bootstrap node, which says of any run whom it knows of it. */
+  role?: 'bootstrap' | undefined
 }
 
 export const hello = defineMessage<Hello>(
@@ -29,6 +35,7 @@ export const hello = defineMessage<Hello>(
     run: z.string().min(1).max(128),
     addresses,
     peers: z.array(z.strictObject({ peer: peerName, addresses })).max(MAX_INTRODUCED),
+    role: z.literal('bootstrap').optional(),
   }),
   { maxBytes: 60 * 1024, maxItems: 1_024 },
 )

@@ -8,8 +8,19 @@ import { type Ping, ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { createLibp2p } from 'libp2p'
 import { isPrivateAddress, parseAddress } from './addresses.ts'
+import {
+  BoundedDatastore,
+  DHT_CONNECTIONS,
+  type Dht,
+  type DhtOptions,
+  dhtService,
+  PROVIDER_AGE,
+} from './discovery/index.ts'
 import { gossipService } from './gossip.ts'
 import { boundedYamux } from './muxer.ts'
+import { WANTED_RELAYS } from './reachability/index.ts'
+import type { RelayClient } from './reachability/relay-client.ts'
+import type { RelayServer } from './reachability/relay-server.ts'
 
 /** Connections of one machine per second: a swarm on loopback comes from one address, strangers need no more than a few. */
 const INBOUND_PER_HOST_PRIVATE = 200
@@ -39,27 +50,39 @@ export interface HostOptions {
   maxPeers: number
   /** Milliseconds between libp2p's own checks of each connection. */
   pingInterval: number
-  gossip: Partial<GossipsubOpts>
+  /** Without it there is no gossip router. */
+  gossip?: Partial<GossipsubOpts>
+  /** Take part in a DHT. */
+  dht?: DhtOptions | undefined
+  /** Serve as a relay. */
+  relayServer?: RelayServer | undefined
+  /** Dial through relays, and be reached through some. */
+  relayClient?: RelayClient | undefined
   gater: ConnectionGater
   metrics: Metrics
   /** A connection was given up for what its muxer was sent. */
   refused(detail: string): void
 }
 
-export type Host = Libp2p<{ identify: Identify; ping: Ping; pubsub: GossipSub }>
+/** The node; `pubsub` is there if it was made with `gossip`, `dht` if with `dht`. */
+export type Host = Libp2p<{ identify: Identify; ping: Ping; pubsub: GossipSub; dht?: Dht }>
 
 /** Makes a node that is not started. Throws 'bad-address' for an address that cannot be read. */
 export async function createHost(options: HostOptions): Promise<Host> {
   const listen = options.listen.map(parseAddress)
   const local = listen.some(isPrivateAddress)
   // Two peers that dial each other at once have two connections for a while.
-  const maxConnections = options.maxPeers * 2 + 8
+  const maxConnections = options.maxPeers * 2 + 8 + (options.dht === undefined ? 0 : DHT_CONNECTIONS)
+  const { gossip, relayServer, relayClient, dht } = options
+  const listenOn = listen.map(String)
+  // One for each relay that this node may be reached through.
+  if (relayClient?.reserves) listenOn.push(...new Array<string>(WANTED_RELAYS).fill('/p2p-circuit'))
   return (await createLibp2p({
     start: false,
     privateKey: options.identity,
     nodeInfo: { name: 'starling', version: '0.1.0', userAgent: 'starling/0.1.0' },
     addresses: {
-      listen: listen.map(String),
+      listen: listenOn,
       appendAnnounce: options.announce.map((text) => parseAddress(text).toString()),
     },
     transports: [
@@ -69,6 +92,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
         inboundSocketInactivityTimeout: SOCKET_TIMEOUT,
         outboundSocketInactivityTimeout: SOCKET_TIMEOUT,
       }),
+      ...(relayClient === undefined ? [] : [relayClient.transport]),
     ],
     connectionEncrypters: [noise()],
     streamMuxers: [boundedYamux(options.refused)],
@@ -90,10 +114,15 @@ export async function createHost(options: HostOptions): Promise<Host> {
     // Nothing else here pings: the monitor's pings would be in the way, or it in theirs.
     connectionMonitor: { pingInterval: options.pingInterval, pingTimeout: { minTimeout: PING_TIMEOUT } },
     metrics: () => options.metrics,
+    datastore: new BoundedDatastore(),
+    // Who serves a DHT must know the addresses in its records as long as the records live.
+    ...(dht?.mode === 'server' ? { peerStore: { maxAddressAge: PROVIDER_AGE, maxPeerAge: PROVIDER_AGE } } : {}),
     services: {
       identify: identify({ maxMessageSize: 8 * 1024 }),
       ping: ping({ maxInboundStreams: MAX_PINGS, maxOutboundStreams: MAX_PINGS }),
-      pubsub: gossipService(options.gossip),
+      ...(gossip === undefined ? {} : { pubsub: gossipService(gossip) }),
+      ...(relayServer === undefined ? {} : { relay: relayServer.service }),
+      ...(dht === undefined ? {} : { dht: dhtService(dht) }),
     },
   })) as unknown as Host
 }

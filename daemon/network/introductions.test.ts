@@ -39,6 +39,7 @@ function introductions(ask: AskService['ask'], signal = new AbortController().si
     log: SILENT,
     mine: () => helloOf('ours'),
     isConnected: (peer) => connected.has(peer),
+    chosen: () => false,
     heard: () => {},
     introduced: note('introduced'),
     departed: note('departed'),

@@ -1,4 +1,4 @@
-/** Finds out of each connected peer whether it is of our run; until then it counts as a stranger. */
+/** Finds out of each connected peer whether it is of our run, or serves runs without being of any; until then it counts as a stranger. */
 import { type PeerName, StarlingError } from '../../protocols/index.ts'
 import type { AskService } from './ask.ts'
 import { HELLO, type Hello, hello } from './hello.ts'
@@ -9,6 +9,8 @@ import type { NetworkLog } from './types.ts'
 const HELLO_TIMEOUT = 10_000
 /** Tries before a silent peer is disconnected. */
 const ATTEMPTS = 3
+/** Bootstrap nodes that are kept; one more is a stranger. */
+const MAX_SERVICES = 16
 /** Reasons remembered for those who ask after an introduction has failed; the oldest goes first. */
 const MAX_FAILURES = 256
 
@@ -26,7 +28,9 @@ export interface IntroductionsParts {
   log: NetworkLog
   mine(): Hello
   isConnected(peer: PeerName): boolean
-  /** A hello of a peer of our run, first or repeated. */
+  /** Whether this node went to the peer by itself: who comes uninvited serves us in nothing. */
+  chosen(peer: PeerName): boolean
+  /** A hello of a peer of our run or of a bootstrap node, first or repeated. */
   heard(peer: PeerName, said: Hello): void
   /** The peer is of our run. */
   introduced(peer: PeerName): void
@@ -47,6 +51,8 @@ export class Introductions {
   readonly #running = new Map<PeerName, Introduction>()
   /** Why the last introduction of a peer failed; at most MAX_FAILURES. */
   readonly #failures = new Map<PeerName, StarlingError>()
+  /** Connected bootstrap nodes; bounded by MAX_SERVICES. */
+  readonly #services = new Set<PeerName>()
   #sorted: PeerName[] = []
 
   constructor(parts: IntroductionsParts) {
@@ -68,7 +74,12 @@ export class Introductions {
     return this.has(peer) ? undefined : this.#failures.get(peer)
   }
 
-  /** Starts an introduction unless one runs. Resolves to whether the peer is of our run; never rejects. */
+  /** Connected nodes that serve runs without being of any. */
+  services(): readonly PeerName[] {
+    return [...this.#services]
+  }
+
+  /** Starts an introduction unless one runs. Resolves to whether the peer is of our run or a bootstrap node; never rejects. */
   begin(peer: PeerName): Promise<boolean> {
     return this.#start(peer).done
   }
@@ -92,6 +103,7 @@ export class Introductions {
   }
 
   forget(peer: PeerName): void {
+    this.#services.delete(peer)
     if (!this.#introduced.delete(peer)) return
     this.#sort()
     this.#parts.departed(peer)
@@ -153,13 +165,20 @@ export class Introductions {
   }
 
   #check(peer: PeerName, said: Hello): void {
-    const { run, heard, introduced, isConnected } = this.#parts
+    const { run, heard, introduced, isConnected, chosen } = this.#parts
     if (said.run !== run)
       throw new StarlingError('other-run', `${peer} is in run ${said.run}, this peer in ${run}`, {
         peer,
         run: said.run,
       })
     if (!isConnected(peer)) return
+    if (said.role === 'bootstrap') {
+      if (!this.#services.has(peer) && (this.#services.size >= MAX_SERVICES || !chosen(peer)))
+        throw new StarlingError('other-run', `${peer} is a bootstrap node that nobody asked for`, { peer })
+      this.#services.add(peer)
+      heard(peer, said)
+      return
+    }
     heard(peer, said)
     if (this.#introduced.has(peer)) return
     this.#introduced.add(peer)

@@ -91,6 +91,8 @@ export class AskLane {
   #stream: Stream | undefined
   #writer: FrameWriter | undefined
   #opening = false
+  /** The stream is to be replaced as soon as nothing is open on it. */
+  #renewing = false
   #nextId = 1
 
   constructor(parts: LaneParts) {
@@ -147,6 +149,13 @@ export class AskLane {
     })
   }
 
+  /** Opens a new stream for what is asked from now on; what is open on the present one is waited for. */
+  renew(): void {
+    this.#renewing = this.#opening || this.#stream !== undefined
+    this.#leave()
+    this.#pump()
+  }
+
   /** Ends the stream and every question. */
   close(): void {
     this.#closing.abort()
@@ -160,11 +169,17 @@ export class AskLane {
       if (!this.#opening) void this.#openStream()
       return
     }
-    while (this.#open.size < this.#rules.depth) {
+    while (!this.#renewing && this.#open.size < this.#rules.depth) {
       const entry = this.#waiting.shift()
       if (entry === undefined) return
       this.#send(this.#writer, entry)
     }
+  }
+
+  /** Gives up a stream that is to be replaced, if nothing is open on it. */
+  #leave(): void {
+    if (this.#renewing && this.#stream !== undefined && this.#open.size === 0)
+      this.#break(unreachable('another stream takes its place'))
   }
 
   #send(writer: FrameWriter, entry: Entry): void {
@@ -186,6 +201,7 @@ export class AskLane {
       stream = await this.#parts.open(signal)
       await this.#greet(stream, signal)
       this.#opening = false
+      this.#leave()
       this.#pump()
     } catch (error) {
       this.#opening = false
@@ -279,6 +295,7 @@ export class AskLane {
           }),
         )
     }
+    this.#leave()
     this.#pump()
   }
 
@@ -316,6 +333,7 @@ export class AskLane {
     const stream = this.#stream
     this.#stream = undefined
     this.#writer = undefined
+    this.#renewing = false
     const lost = [...this.#open.values()]
     this.#open.clear()
     for (const entry of lost) {

@@ -13,7 +13,7 @@ import { AskService } from './ask.ts'
 import { systemClock } from './clock.ts'
 import { Counters } from './counters.ts'
 import { createGater } from './gater.ts'
-import { Gossip, gossipOptions } from './gossip.ts'
+import { COLOCATION_EXEMPT, Gossip, gossipOptions } from './gossip.ts'
 import { HELLO, type Hello, MAX_ADDRESS_LENGTH, MAX_ADDRESSES, MAX_INTRODUCED } from './hello.ts'
 import { createHost, type Host } from './host.ts'
 import { peerNameOf, verifySignature } from './identity.ts'
@@ -21,6 +21,7 @@ import { Introductions } from './introductions.ts'
 import { Ledger } from './ledger.ts'
 import { DEFAULT_EXPLORE, PeerManager } from './peers.ts'
 import { Reach } from './reach.ts'
+import { Reachability } from './reachability/index.ts'
 import type {
   Ban,
   BootstrapStatus,
@@ -83,6 +84,8 @@ export class Libp2pNetwork implements Network {
   #introductions!: Introductions
   #peers!: PeerManager
   #reach!: Reach
+  readonly #reachability: Reachability
+  readonly #sharedAddresses = new Set<string>(COLOCATION_EXEMPT)
   #started = false
   #stopping: Promise<void> | undefined
 
@@ -90,6 +93,7 @@ export class Libp2pNetwork implements Network {
     this.#options = options
     this.#log = options.log ?? SILENT
     this.self = peerNameOf(options.identity)
+    this.#reachability = new Reachability(options.relay, this.#sharedAddresses)
     this.#ledger = new Ledger({
       clock: this.clock,
       log: this.#log,
@@ -118,7 +122,9 @@ export class Libp2pNetwork implements Network {
       maxPeers,
       pingInterval: this.#options.pingMilliseconds ?? DEFAULT_PING,
       mdns: this.#options.mdns ?? false,
-      gossip: gossipOptions(run, topics, (peer) => this.#ledger.points(peer)),
+      gossip: gossipOptions(run, topics, (peer) => this.#ledger.points(peer), this.#sharedAddresses),
+      relayServer: this.#reachability.server,
+      relayClient: this.#reachability.client,
       gater: createGater(admission, this.#ledger),
       metrics: this.#counters.metrics(),
       refused: (detail) => this.#refused('malformed-frame', detail),
@@ -141,6 +147,7 @@ export class Libp2pNetwork implements Network {
       ask: this.asks,
       mine: () => this.#hello(),
       isConnected: (peer) => this.#connections(peer).length > 0,
+      chosen: (peer) => this.#connections(peer).some((one) => one.direction === 'outbound'),
       heard: (peer, said) => this.#heard(peer, said),
       introduced: (peer) => this.#joined(peer),
       departed: (peer) => this.#left(peer),
@@ -159,12 +166,15 @@ export class Libp2pNetwork implements Network {
       random: this.random('peer-manager'),
       emit: (event) => this.#emit(event),
       gone: (peer) => this.asks.forget(peer),
+      relays: () => this.#reachability.relays(),
+      beat: () => this.#reachability.look(),
       usedAt: (peer) => this.asks.usedAt(peer),
       target: this.#options.targetPeers ?? DEFAULT_TARGET,
       max: maxPeers,
       heartbeat: this.#options.heartbeatMilliseconds ?? DEFAULT_HEARTBEAT,
       explore: this.#options.exploreMilliseconds ?? DEFAULT_EXPLORE,
       dialPrivate: this.#options.dialPrivate,
+      dialsRelays: this.#reachability.client !== undefined,
       signal: this.#closing.signal,
     })
     this.#reach = new Reach({
@@ -197,6 +207,16 @@ export class Libp2pNetwork implements Network {
       const text = `cannot listen on ${this.#options.listen.join(', ')}: ${(error as Error).message}`
       throw new StarlingError('listen-failed', text, { listen: [...this.#options.listen] }, { cause: error })
     }
+    await this.#reachability.start(this.host, {
+      clock: this.clock,
+      random: this.random('reachability'),
+      log: this.#log,
+      counters: this.#counters,
+      known: (peer) => this.#peers.known(peer),
+      trusts: (peer) => this.#introductions.has(peer) || this.#introductions.services().includes(peer),
+      moved: (peer) => this.asks.renew(peer),
+      signal: this.#closing.signal,
+    })
     this.#gossip.start()
     this.#peers.start()
     if (signal?.aborted) {
@@ -214,6 +234,7 @@ export class Libp2pNetwork implements Network {
     this.#closing.abort(new StarlingError('aborted', 'the network is stopping'))
     if (!this.#started) return
     this.#peers.stop()
+    this.#reachability.stop()
     this.#gossip.stop()
     await this.asks.stop()
     for (const connection of this.host.getConnections()) this.#introductions.forget(connection.remotePeer.toString())
@@ -312,7 +333,8 @@ export class Libp2pNetwork implements Network {
   }
 
   counters(): NetworkCounters {
-    return this.#counters.snapshot(this.connected().length)
+    const relay = this.#reachability.load()
+    return { ...this.#counters.snapshot(this.connected().length), ...(relay === undefined ? {} : { relay }) }
   }
 
   links(): Link[] {
@@ -348,7 +370,8 @@ export class Libp2pNetwork implements Network {
   }
 
   #heard(peer: PeerName, said: Hello): void {
-    this.#peers.learn(peer, said.addresses)
+    // A bootstrap node is no peer: its own addresses are the user's to name.
+    if (said.role === undefined) this.#peers.learn(peer, said.addresses)
     for (const other of said.peers) this.#peers.learn(other.peer, other.addresses)
   }
 

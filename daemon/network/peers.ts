@@ -9,7 +9,7 @@ import type { Connection, Libp2p, PeerId } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { type Clock, type PeerName, type Random, StarlingError, surplus } from '../../protocols/index.ts'
 import { AddressBook } from './address-book.ts'
-import { isPrivateAddress, parseAddress, peerOf, withPeer } from './addresses.ts'
+import { isPrivateAddress, isRelayed, parseAddress, peerOf, withPeer } from './addresses.ts'
 import type { Counters } from './counters.ts'
 import { dialFailure } from './dial-failure.ts'
 import type { Introductions } from './introductions.ts'
@@ -18,6 +18,8 @@ import type { BootstrapStatus, NetworkEvent, NetworkLog } from './types.ts'
 
 /** Whole time for one dial, milliseconds: TCP and two handshakes over a bad line. */
 export const DIAL_TIMEOUT = 10_000
+/** Time for the direct addresses of a peer that can be reached through a relay too, milliseconds: the rest of a dial's time is the relay's. */
+const DIRECT_TIMEOUT = 4_000
 /** First pause after a failed dial, and the longest, milliseconds. */
 const BACK_OFF = 1_000
 const MAX_BACK_OFF = 60_000
@@ -28,6 +30,9 @@ const MAX_PARALLEL_DIALS = 8
 /** Peers are asked for others they know this often, milliseconds; less and less often while that brings nothing. */
 const MIN_EXCHANGE = 1_000
 const MAX_EXCHANGE = 60_000
+/** Bootstrap nodes are told that this node is there, and asked for others, this often: without any peer of the run and with some; milliseconds. */
+const SEEK_ALONE = 15_000
+const SEEK = 60_000
 /** Time from one look at a peer that is not connected to the next, with enough connections; milliseconds. */
 export const DEFAULT_EXPLORE = 60_000
 /** Bootstrap addresses at most. */
@@ -53,6 +58,10 @@ export interface PeersParts {
   random: Random
   log: NetworkLog
   emit(event: NetworkEvent): void
+  /** Peers through which this node can be reached: they are kept. */
+  relays(): PeerName[]
+  /** Called with each look for something to do. */
+  beat(): void
   /** A peer has no connection any more. */
   gone(peer: PeerName): void
   /** When a peer asked or was asked the last time. */
@@ -62,6 +71,8 @@ export interface PeersParts {
   heartbeat: number
   explore: number
   dialPrivate: boolean | undefined
+  /** Whether peers behind relays can be dialled. */
+  dialsRelays: boolean
   signal: AbortSignal
 }
 
@@ -76,6 +87,7 @@ export class PeerManager {
   #soon: NodeJS.Immediate | undefined
   #exchangeEvery = MIN_EXCHANGE
   #nextExchange = 0
+  #nextSeek = 0
   #nextExplore: number
   #addresses = ''
 
@@ -86,6 +98,7 @@ export class PeerManager {
       self: parts.self,
       now: () => parts.clock.now(),
       dialsPrivate: () => parts.dialPrivate ?? parts.libp2p.getMultiaddrs().some(isPrivateAddress),
+      dialsRelays: () => parts.dialsRelays,
       isConnected: (peer) => this.#connections(peer).length > 0,
     })
   }
@@ -259,21 +272,25 @@ export class PeerManager {
     const text = addresses.join(' ')
     if (text === this.#addresses) return
     this.#addresses = text
+    this.#nextSeek = 0
     this.#parts.emit({ kind: 'addresses', addresses })
   }
 
   #tick(): void {
     const now = this.#parts.clock.now()
-    const connected = new Set(this.#parts.libp2p.getPeers().map(String))
+    const services = new Set(this.#parts.introductions.services())
+    const everybody = this.#parts.libp2p.getPeers().map(String)
+    const connected = new Set(everybody.filter((peer) => !services.has(peer)))
     this.#prune(connected, now)
+    if (now >= this.#nextSeek) this.#seek(now, services)
     for (const [text, entry] of this.#bootstrap) {
-      if (entry.nextDial > now || (entry.peer !== undefined && connected.has(entry.peer))) continue
+      if (entry.nextDial > now || (entry.peer !== undefined && everybody.includes(entry.peer))) continue
       if (connected.size >= this.#parts.max) break
       this.#dialBootstrap(text, entry)
     }
     const room = this.#parts.target - connected.size - this.#dialling.size
     const free = (peer: PeerName): boolean =>
-      !connected.has(peer) && !this.#dialling.has(peer) && !this.#parts.ledger.isBanned(peer)
+      !everybody.includes(peer) && !this.#dialling.has(peer) && !this.#parts.ledger.isBanned(peer)
     for (const [peer] of this.#book.due(free).slice(0, Math.max(0, room))) this.#dialKnown(peer)
     if (now >= this.#nextExplore) {
       this.#nextExplore = this.#afterExplore()
@@ -282,6 +299,7 @@ export class PeerManager {
       if (chosen !== undefined) this.#dialKnown(chosen[0])
     }
     if (now >= this.#nextExchange) this.#exchange(now)
+    this.#parts.beat()
   }
 
   #dialBootstrap(text: string, entry: Bootstrap): void {
@@ -326,11 +344,20 @@ export class PeerManager {
     const { libp2p, counters, log, signal } = this.#parts
     this.#dialling.add(key)
     counters.dials++
+    const whole = AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT)])
+    const relayed = addresses.filter(isRelayed)
+    const direct = addresses.filter((address) => !isRelayed(address))
     try {
-      const connection = await libp2p.dial(addresses, {
-        signal: AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT)]),
-      })
-      return connection.remotePeer.toString()
+      if (relayed.length > 0 && direct.length > 0) {
+        try {
+          const first = AbortSignal.any([whole, AbortSignal.timeout(DIRECT_TIMEOUT)])
+          return (await libp2p.dial(direct, { signal: first })).remotePeer.toString()
+        } catch (error) {
+          log.debug({ to: key, error: (error as Error).message }, 'no direct connection; a relay is tried')
+        }
+        return (await libp2p.dial(relayed, { signal: whole })).remotePeer.toString()
+      }
+      return (await libp2p.dial(addresses, { signal: whole })).remotePeer.toString()
     } catch (error) {
       counters.dialFailures++
       failed(dialFailure(error))
@@ -339,6 +366,14 @@ export class PeerManager {
     } finally {
       this.#dialling.delete(key)
     }
+  }
+
+  /** Asks the bootstrap nodes for peers of the run, which tells them of this one. */
+  #seek(now: number, services: ReadonlySet<PeerName>): void {
+    const { introductions, random } = this.#parts
+    const pause = introductions.peers().length === 0 ? SEEK_ALONE : SEEK
+    this.#nextSeek = now + pause * (0.75 + random.uniform() / 2)
+    for (const peer of services) void introductions.refresh(peer)
   }
 
   /** Asks a random peer of the run whom else it knows. */
@@ -360,6 +395,7 @@ export class PeerManager {
   #prune(connected: Set<PeerName>, now: number): void {
     const { libp2p, target, max, ledger, usedAt, log } = this.#parts
     const kept = new Set([...this.#bootstrap.values()].map((entry) => entry.peer))
+    for (const peer of this.#parts.relays()) kept.add(peer)
     // Connections tell the time of day, questions that of the clock.
     const ages = new Map<PeerName, number>()
     for (const { remotePeer, timeline } of libp2p.getConnections()) {

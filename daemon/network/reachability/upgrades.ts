@@ -1,0 +1,126 @@
+/**
+ * From a relayed connection to a direct one: dials the direct addresses of peers that are connected through a relay only, and lets go of the relayed
+ * connection once a direct one is there, whichever end made it.
+ */
+import type { Connection, Libp2p } from '@libp2p/interface'
+import type { Multiaddr } from '@multiformats/multiaddr'
+import type { Clock, PeerName, Random } from '../../../protocols/index.ts'
+import { isRelayed } from '../addresses.ts'
+import type { NetworkLog } from '../types.ts'
+
+/** First pause between two attempts with one peer, and the longest, milliseconds. Addresses that are new are tried at the next look. */
+const PAUSE = 5_000
+const MAX_PAUSE = 10 * 60_000
+/** Whole time for one attempt, milliseconds: WebRTC gathers candidates at both ends through the relay first. */
+const UPGRADE_TIMEOUT = 20_000
+/** Attempts at once. */
+const MAX_ATTEMPTS = 4
+/** A relayed connection is closed after a direct one has stood beside it for so long, milliseconds: questions that are open on it may end. */
+const SETTLE = 5_000
+/** Closing politely, milliseconds. */
+const CLOSE_TIMEOUT = 2_000
+
+export interface UpgradesParts {
+  libp2p: Libp2p
+  clock: Clock
+  random: Random
+  log: NetworkLog
+  /** Addresses known of a peer, relayed ones included. */
+  known(peer: PeerName): Multiaddr[]
+  /** What is asked of a peer next should go over its best connection. */
+  moved(peer: PeerName): void
+  dialled(success: boolean): void
+  signal: AbortSignal
+}
+
+interface Relayed {
+  failures: number
+  next: number
+  /** The direct addresses of the last attempt. */
+  tried: string
+}
+
+export class Upgrades {
+  readonly #parts: UpgradesParts
+  /** Peers that are connected through relays only; bounded by the connections. */
+  readonly #relayed = new Map<PeerName, Relayed>()
+  /** Since when a relayed connection has a direct one beside it; bounded by the connections. */
+  readonly #leaving = new Map<string, number>()
+  #attempts = 0
+
+  constructor(parts: UpgradesParts) {
+    this.#parts = parts
+  }
+
+  /** Looks at all connections; called every heartbeat. */
+  look(): void {
+    const now = this.#parts.clock.now()
+    const byPeer = new Map<PeerName, Connection[]>()
+    for (const connection of this.#parts.libp2p.getConnections()) {
+      if (connection.status !== 'open') continue
+      const peer = connection.remotePeer.toString()
+      byPeer.set(peer, [...(byPeer.get(peer) ?? []), connection])
+    }
+    const leaving = new Set<string>()
+    for (const [peer, connections] of byPeer) {
+      const relayed = connections.filter((one) => isRelayed(one.remoteAddr))
+      if (relayed.length === connections.length) this.#maybeUpgrade(peer, now)
+      else {
+        this.#relayed.delete(peer)
+        for (const connection of relayed) {
+          leaving.add(connection.id)
+          this.#leave(peer, connection, now)
+        }
+      }
+    }
+    for (const peer of this.#relayed.keys()) if (!byPeer.has(peer)) this.#relayed.delete(peer)
+    for (const id of this.#leaving.keys()) if (!leaving.has(id)) this.#leaving.delete(id)
+  }
+
+  #maybeUpgrade(peer: PeerName, now: number): void {
+    const entry = this.#relayed.get(peer) ?? { failures: 0, next: now + PAUSE / 5, tried: '' }
+    this.#relayed.set(peer, entry)
+    const direct = this.#parts.known(peer).filter((address) => !isRelayed(address))
+    const text = direct.map(String).sort().join(' ')
+    if (direct.length === 0 || this.#attempts >= MAX_ATTEMPTS) return
+    if (entry.next > now && (text === entry.tried || entry.tried === '')) return
+    entry.tried = text
+    // Until the attempt has ended.
+    entry.next = Number.POSITIVE_INFINITY
+    void this.#upgrade(peer, direct, entry)
+  }
+
+  async #upgrade(peer: PeerName, addresses: Multiaddr[], entry: Relayed): Promise<void> {
+    const { libp2p, clock, random, log, signal, dialled } = this.#parts
+    this.#attempts++
+    try {
+      const connection = await libp2p.dial(addresses, {
+        signal: AbortSignal.any([signal, AbortSignal.timeout(UPGRADE_TIMEOUT)]),
+      })
+      dialled(true)
+      log.info({ peer, address: connection.remoteAddr.toString() }, 'upgraded to a direct connection')
+      entry.failures = 0
+    } catch (error) {
+      dialled(false)
+      entry.failures++
+      log.debug({ peer, error: (error as Error).message }, 'no direct connection; the relay is used on')
+    } finally {
+      this.#attempts--
+      const pause = Math.min(MAX_PAUSE, PAUSE * 2 ** Math.min(entry.failures, 10))
+      entry.next = clock.now() + pause * (0.5 + random.uniform() / 2)
+    }
+  }
+
+  /** In two steps, so that no question is lost: first new streams go over the direct connection, later the relayed one is closed. */
+  #leave(peer: PeerName, connection: Connection, now: number): void {
+    const since = this.#leaving.get(connection.id)
+    if (since === undefined) {
+      this.#leaving.set(connection.id, now)
+      this.#parts.moved(peer)
+      return
+    }
+    if (now - since < SETTLE) return
+    this.#leaving.set(connection.id, Number.POSITIVE_INFINITY)
+    connection.close({ signal: AbortSignal.timeout(CLOSE_TIMEOUT) }).catch((error: Error) => connection.abort(error))
+  }
+}
