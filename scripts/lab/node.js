@@ -37,7 +37,8 @@ export function createCrew({ topology, folder, program = join(root, 'bin', 'star
    */
   function start(name, host, words, { from = program } = {}) {
     const data = join(folder, name)
-    const log = join(folder, `${name}-${nodes.length}.log`)
+    const base = join(folder, `${name}-${nodes.length}`)
+    const log = `${base}.log`
     const began = performance.now()
     const command = [from, ...words, '--data-folder', data, '--json', '--log-level', 'debug']
     const child = spawn('ip', ['netns', 'exec', topology.nameOf(host), process.execPath, ...command], {
@@ -45,8 +46,8 @@ export function createCrew({ topology, folder, program = join(root, 'bin', 'star
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, NO_COLOR: '1', ...environment },
     })
-    const file = createWriteStream(log)
-    child.stderr.pipe(file)
+    child.stderr.pipe(createWriteStream(log))
+    const records = createWriteStream(`${base}.jsonl`)
     const node = {
       name,
       host,
@@ -111,7 +112,7 @@ export function createCrew({ topology, folder, program = join(root, 'bin', 'star
     }
     nodes.push(node)
     createInterface({ input: child.stdout }).on('line', (text) => {
-      file.write(`${text}\n`)
+      records.write(`${text}\n`)
       if (!text.startsWith('{')) return
       const line = { ...JSON.parse(text), seenAt: Date.now() }
       if (line.kind === 'ready') {

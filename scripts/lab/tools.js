@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process'
 export const PREFIX = 'starling-lab-'
 
 /** Programs and the Debian package that brings each. */
-const PROGRAMS = { ip: 'iproute2', tc: 'iproute2', iptables: 'iptables' }
+const PROGRAMS = { ip: 'iproute2', tc: 'iproute2', iptables: 'iptables', sysctl: 'procps' }
 
 /** A program that hangs is broken, ms. */
 const PROGRAM_TIMEOUT = 30_000

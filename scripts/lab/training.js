@@ -54,6 +54,12 @@ export async function trainTogether(one, other, { since, seconds = START_PATIENC
   return { firstExchange: (first.seenAt - since) / 1_000, exchanges: least() }
 }
 
+/** When a node was connected with another after a moment, s from then; undefined while it is not. */
+export function connectedAfter(node, other, since) {
+  const line = node.own('connected').find(({ remote, seenAt }) => remote === other.ready.peer && seenAt >= since)
+  return line === undefined ? undefined : (line.seenAt - since) / 1_000
+}
+
 /** Validation loss of a node, the first that it told of and the last. */
 export function losses(node) {
   const all = node.own('evaluation').map(({ loss }) => loss)

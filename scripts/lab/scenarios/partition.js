@@ -1,5 +1,14 @@
 import { pause, until } from '../node.js'
-import { exchanges, learns, losses, ready, START_PATIENCE, trainTogether, writeRun } from '../training.js'
+import {
+  connectedAfter,
+  exchanges,
+  learns,
+  losses,
+  ready,
+  START_PATIENCE,
+  trainTogether,
+  writeRun,
+} from '../training.js'
 
 /** How long the network is cut in two, s. */
 const PARTITION = 60
@@ -39,11 +48,13 @@ export const partition = {
     const healedAt = Date.now()
     await until('an exchange across after the heal', 120, () => met(healedAt).length > 0, signal)
     const resumed = (met(healedAt)[0].seenAt - healedAt) / 1_000
+    const connections = sides[0].flatMap((node) => sides[1].map((other) => connectedAfter(node, other, healedAt)))
     await learns(first, { signal })
     return {
       leastSteps: Math.min(...steps),
       exchangesWithin: during,
       leaked,
+      connectedAfter: Math.min(...connections.filter((time) => time !== undefined)),
       resumedAfter: resumed,
       ...losses(first),
     }
