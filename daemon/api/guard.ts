@@ -6,6 +6,9 @@ import { StarlingError } from '../../protocols/index.ts'
 /** Cookie in which the page keeps the token, so that it never stays in the address bar. */
 export const TOKEN_COOKIE = 'starling_token'
 
+/** Whether the node lives, and nothing else: for whoever watches processes, without the token. */
+export const HEALTH = '/api/health'
+
 /** True for an address that only this machine reaches. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host)
@@ -56,7 +59,7 @@ export function guard(options: GuardOptions): (request: FastifyRequest, reply: F
     if (origin !== undefined && origin !== `http://${host}` && origin !== `https://${host}`) {
       throw new StarlingError('origin-refused', 'Pages of other sites may not call this API')
     }
-    if (token === undefined) return
+    if (token === undefined || (request.method === 'GET' && request.url === HEALTH)) return
     const query = (request.query as { token?: unknown }).token
     if (
       typeof query === 'string' &&

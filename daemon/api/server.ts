@@ -8,7 +8,7 @@ import { StarlingError } from '../../protocols/index.ts'
 import type { Log } from '../log/index.ts'
 import type { RunningNode } from '../types.ts'
 import { removeEndpoint, writeEndpoint } from './endpoint.ts'
-import { guard, isLoopback } from './guard.ts'
+import { guard, HEALTH, isLoopback } from './guard.ts'
 import { createStreamHub, MAX_STREAMS } from './stream.ts'
 
 /** Largest request body: a prompt and four numbers. */
@@ -92,7 +92,7 @@ function parse<T>(schema: z.ZodType<T>, value: unknown): T {
 /**
  * Serves the API and the page of `node`. Throws StarlingError 'port-in-use', 'port-refused', 'address-unavailable'.
  *
- * The requests: GET /api/status, /api/peers, /api/explain, /api/events?after=N, /api/events/stream (SSE), POST /api/stop, /api/generate, GET
+ * The requests: GET /api/health (never asks for the token; 503 while the node stops), /api/status, /api/peers, /api/explain, /api/events?after=N, /api/events/stream (SSE), POST /api/stop, /api/generate, GET
  * /metrics, GET / for the page.
  */
 export async function serveApi(options: ApiOptions, modules: { node: ApiNode; log: Log }): Promise<ApiServer> {
@@ -178,6 +178,10 @@ function addRoutes(server: FastifyInstance, node: ApiNode, hub: ReturnType<typeo
   server.get('/api/status', () => node.status())
   server.get('/api/peers', () => node.peers())
   server.get('/api/explain', () => node.explain())
+  server.get(HEALTH, (_request, reply) => {
+    const stopping = node.explain().every(({ state }) => state === 'stopping')
+    return reply.code(stopping ? 503 : 200).send({ healthy: !stopping })
+  })
   server.get('/api/events', (request) => node.events(parse(eventsQuery, request.query).after))
   server.get('/api/events/stream', (request, reply) => {
     const header = request.headers['last-event-id']

@@ -79,6 +79,11 @@ export async function runForeground(options: NodeOptions, flags: NodeFlags): Pro
     if (stopReason === undefined) await node.stop('done')
   } catch (error) {
     if (stopReason !== undefined && node === undefined) return
+    // Over the API, while it looked for peers.
+    if (node === undefined && codeOf(error) === 'aborted') {
+      output.note(`Stopped before it took part: ${lineOf(error)}`)
+      return
+    }
     parent?.send({
       type: 'failed',
       code: codeOf(error),

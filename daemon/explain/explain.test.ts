@@ -198,7 +198,7 @@ describe('why a node waits', () => {
     const known = facts([], cut(Array.from({ length: 9 }, () => dead)))
     const lines = explanationLines(explain(known), known.now + 5_000)
     assert.ok(lines.length >= 2 && lines.length <= 5)
-    assert.match(lines[0] as string, /and 6 more.*\(for 5 s\)$/)
+    assert.match(lines[0] as string, /and 6 more.*, for 5 s\.$/)
   })
 })
 

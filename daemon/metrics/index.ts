@@ -1,1 +1,2 @@
-export { createMetrics, type Metrics, type Traffic } from './metrics.ts'
+export { createMetrics, idleSources, type Metrics, type MetricsSources, metricNames, type Traffic } from './metrics.ts'
+export { addNetworkMetrics, type NetworkReport } from './network.ts'

@@ -7,7 +7,24 @@ describe('metrics', () => {
   before(() => {
     const asked = { 'blob-chunk': { questions: 3, milliseconds: 1_500 } }
     const traffic = () => ({ sent: { wire: 10, 'ask:blob-chunk': 7 }, received: { wire: 20 }, asked })
-    metrics = createMetrics({ traffic, members: () => 4, connections: () => 3 })
+    const network = () => ({
+      links: [
+        { peer: 'a', direction: 'inbound' as const, kind: 'relay' as const, address: '' },
+        { peer: 'b', direction: 'inbound' as const, kind: 'relay' as const, address: '' },
+      ],
+      bootstrap: [
+        { address: 'x', connected: true, failures: 0 },
+        { address: 'y', connected: false, failures: 3, error: 'nobody listens there' },
+      ],
+      dials: 5,
+      dialFailures: 2,
+      rejected: { 'not-admitted': 7 },
+      bans: 1,
+      reachability: { state: 'private' as const, addresses: [], relays: ['r'] },
+      relayed: { sent: 11, received: 12 },
+    })
+    const info = { peer: 'p', name: 'n', run: 'r', version: '0.1.0' }
+    metrics = createMetrics({ traffic, members: () => 4, connections: () => 3, network, info })
   })
   after(() => metrics.stop())
 
@@ -25,7 +42,9 @@ describe('metrics', () => {
     metrics.observe({ ...step, step: 10 })
     metrics.observe({ kind: 'exchange-skipped', round: 3, reason: 'partner-late' })
     metrics.observe({ kind: 'rejected', peer: 'x', what: 'tensor', reason: 'bad-tensor' })
-    metrics.reject('bad-tensor')
+    metrics.observe({ kind: 'rejected', peer: 'x', what: 'tensor', reason: 'bad-tensor' })
+    metrics.observe({ kind: 'rejected', peer: 'x', what: 'connection', reason: 'not-admitted' })
+    await metrics.text()
     metrics.observe({ kind: 'contributions', contributions: 48, authors: 3, digest: '0'.repeat(16), added: 16 })
     metrics.observe({ kind: 'excluded', peer: 'x', step: 4, own: false, reason: 'two bytes for one step' })
     const taken = { step: 3, degraded: false, bytes: 0, milliseconds: 1 }
@@ -64,6 +83,18 @@ describe('metrics', () => {
       'starling_members 4',
       'starling_connections 3',
       'starling_step_seconds_count 2',
+      'starling_info{peer="p",name="n",run="r",version="0.1.0"} 1',
+      'starling_rejects_total{reason="not-admitted"} 7',
+      'starling_open_connections{direction="inbound",kind="relay"} 2',
+      'starling_open_connections{direction="outbound",kind="direct"} 0',
+      'starling_bootstrap_addresses{state="failing"} 1',
+      'starling_dials_total{outcome="ok"} 3',
+      'starling_dials_total{outcome="failed"} 2',
+      'starling_bans 1',
+      'starling_reachability{state="private"} 1',
+      'starling_reachability{state="reachable"} 0',
+      'starling_relay_reservations 1',
+      'starling_relayed_bytes_total{direction="sent"} 11',
     ]) {
       assert.ok(text.split('\n').includes(line), line)
     }

@@ -1,6 +1,7 @@
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { OwnEvent } from '../events/index.ts'
+import { addNetworkMetrics, type NetworkReport } from './network.ts'
 
 /** Milliseconds between two samples of the event loop's delay; short enough to see a 10 ms stall. */
 const LOOP_RESOLUTION = 5
@@ -18,8 +19,6 @@ export interface Metrics {
   readonly registry: Registry
   /** Takes one event of this node, every step included. */
   observe(event: OwnEvent): void
-  /** Counts a refused message or answer. */
-  reject(reason: string): void
   /** An operation on stages of a pipeline took so long. */
   stage(operation: string, milliseconds: number): void
   /** Delay of this thread's event loop since the start, milliseconds, beyond the time it asked to sleep. */
@@ -35,6 +34,9 @@ export interface MetricsSources {
   traffic(): Traffic
   members(): number
   connections(): number
+  network(): NetworkReport
+  /** What never changes, so that series can be told apart by more than an address. */
+  info: { peer: string; name: string; run: string; version: string }
 }
 
 /** One registry per node, not the library's global one: several nodes may live in one process in tests. */
@@ -82,10 +84,19 @@ export function createMetrics(sources: MetricsSources): Metrics {
   })
   const rejects = new Counter({
     name: 'starling_rejects_total',
-    help: 'Messages and answers of other peers that were refused, by reason.',
+    help: 'Connections, messages and answers of other peers that were refused, by reason.',
     labelNames: ['reason'],
     registers,
+    // The network counts its own, those included of which no event is made.
+    collect() {
+      const { rejected } = sources.network()
+      for (const [reason, times] of Object.entries(rejected)) {
+        this.inc({ reason }, times - (counted.get(reason) ?? 0))
+        counted.set(reason, times)
+      }
+    },
   })
+  const counted = new Map<string, number>() // as many as there are reasons
   const crashes = new Counter({
     name: 'starling_trainer_crashes_total',
     help: 'Times the trainer thread died and was started again.',
@@ -223,11 +234,18 @@ export function createMetrics(sources: MetricsSources): Metrics {
     },
   })
 
+  new Gauge({
+    name: 'starling_info',
+    help: 'Always 1; the labels say which peer this is, of which run, and its version.',
+    labelNames: ['peer', 'name', 'run', 'version'],
+    registers,
+  }).set({ ...sources.info }, 1)
+  addNetworkMetrics(registry, sources.network)
+
   return {
     registry,
     eventLoop,
     resetEventLoop: () => loop.reset(),
-    reject: (reason) => rejects.inc({ reason }),
     stage: (operation, milliseconds) => stageSeconds.inc({ operation }, milliseconds / 1_000),
     observe(event) {
       if (event.kind === 'step') {
@@ -248,8 +266,9 @@ export function createMetrics(sources: MetricsSources): Metrics {
       } else if (event.kind === 'exchange-skipped') {
         round.set(event.round)
         skipped.inc({ reason: event.reason })
-      } else if (event.kind === 'rejected') rejects.inc({ reason: event.reason })
-      else if (event.kind === 'contributions') {
+      } else if (event.kind === 'rejected') {
+        if (sources.network().rejected[event.reason] === undefined) rejects.inc({ reason: event.reason })
+      } else if (event.kind === 'contributions') {
         contributions.set(event.contributions)
         authors.set(event.authors)
       } else if (event.kind === 'pipeline') {
@@ -276,4 +295,21 @@ export function createMetrics(sources: MetricsSources): Metrics {
       registry.clear()
     },
   }
+}
+
+/** Sources of a node at which nothing has happened. */
+export const idleSources: MetricsSources = {
+  traffic: () => ({ sent: {}, received: {}, asked: {} }),
+  members: () => 1,
+  connections: () => 0,
+  network: () => ({ links: [], bootstrap: [], dials: 0, dialFailures: 0, rejected: {}, bans: 0 }),
+  info: { peer: '', name: '', run: '', version: '' },
+}
+
+/** Names of all metrics of a node, for who draws them. */
+export function metricNames(): string[] {
+  const metrics = createMetrics(idleSources)
+  const names = metrics.registry.getMetricsAsArray().map(({ name }) => name)
+  metrics.stop()
+  return names
 }

@@ -1,6 +1,6 @@
 import type { NetworkFacts } from '../explain/index.ts'
 import type { Log } from '../log/index.ts'
-import type { Traffic } from '../metrics/index.ts'
+import type { NetworkReport, Traffic } from '../metrics/index.ts'
 import type { Link, LinkKind, Network, NetworkCounters, NetworkLog } from '../network/index.ts'
 
 /** The network's log lines, into the node's log. */
@@ -28,6 +28,19 @@ export function trafficOf({ wire, ask, asked, gossip }: NetworkCounters): Traffi
     }
   }
   return traffic
+}
+
+/** What the metrics say of the network. */
+export function reportOf(network: Network): NetworkReport {
+  const { dials, dialFailures, rejected } = network.counters()
+  return {
+    links: network.links(),
+    bootstrap: network.bootstrap(),
+    dials,
+    dialFailures,
+    rejected: rejected as Record<string, number>,
+    bans: network.bans().length,
+  }
 }
 
 /** What an explanation is drawn from. */

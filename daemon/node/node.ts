@@ -23,12 +23,12 @@ import { finishRun } from './finish.ts'
 import { guardProcess } from './guard.ts'
 import { nextIncarnation } from './incarnation.ts'
 import { loadKnownPeers } from './known-peers.ts'
-import { networkFacts, trafficOf } from './network.ts'
+import { networkFacts, reportOf, trafficOf } from './network.ts'
 import { Parts, within } from './parts.ts'
 import { Reporter } from './reporter.ts'
 import { createSampler } from './sampler.ts'
 import { openSession, type Session } from './session.ts'
-import { createProgress, followSets, peersOf, type StateModules, statusOf } from './state.ts'
+import { createProgress, followSets, peersOf, type StateModules, statusOf, VERSION } from './state.ts'
 import { writeText } from './write-text.ts'
 
 /** What is worth a checkpoint, when the last one is old enough. */
@@ -184,6 +184,8 @@ class Node implements RunningNode {
       traffic: () => trafficOf(network.counters()),
       members: () => swarm.members().length + 1,
       connections: () => network.connected().length,
+      network: () => reportOf(network),
+      info: { peer: network.self, name: options.name ?? '', run: run.id, version: VERSION },
     })
     parts.add('metrics', () => metrics.stop())
     const sets = followSets(events)

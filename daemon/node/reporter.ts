@@ -12,7 +12,7 @@ import type { Metrics } from '../metrics/index.ts'
 import type { Network, NetworkEvent } from '../network/index.ts'
 import { advance, announcement, type Progress } from './state.ts'
 
-/** Events of refused messages that enter the log and the page, per second and at once; the metrics count all of them. */
+/** Events of refused messages that enter the log and the page, per second and at once; the network counts all of them, for the metrics. */
 const REJECT_EVENTS = { rate: 0.5, burst: 20, keys: 256 }
 
 /** Events so frequent that their lines are for those who look for a fault. */
@@ -103,13 +103,12 @@ export class Reporter {
 
   /** What happens on the wire. */
   network(event: NetworkEvent): void {
-    const { metrics, network } = this.#modules
+    const { network } = this.#modules
     if (event.kind === 'connected' || event.kind === 'disconnected') {
       this.emit({ kind: event.kind, remote: event.peer })
     } else if (event.kind === 'rejected') {
       if (this.#rejects.allow(event.peer, 1, network.clock.now()))
         this.emit({ kind: 'rejected', peer: event.peer, what: event.detail.slice(0, 64), reason: event.reason })
-      else metrics.reject(event.reason)
     }
   }
 

@@ -1,12 +1,19 @@
 /** The event stream of the node, kept open for as long as the page is. */
-import type { NodeEvent, NodeStatus, PeerStatus } from '../types.ts'
+import type { Explained, NodeEvent, NodeStatus, PeerStatus } from '../types.ts'
 
 /** Milliseconds before a stream that the node refused is tried again; the browser itself retries one that broke. */
 const RETRY = 3_000
 
+interface Snapshot {
+  status?: NodeStatus
+  peers?: PeerStatus[]
+  explained?: Explained[]
+}
+
 export interface FeedHandlers {
   event(event: NodeEvent): void
-  snapshot(status: NodeStatus, peers: PeerStatus[]): void
+  /** `status` is undefined while the node has no manifest. */
+  snapshot(status: NodeStatus | undefined, peers: PeerStatus[], explained: Explained[]): void
   /** The node is another process than before: everything known is void. */
   reset(): void
   /** The stream broke or came back. */
@@ -28,7 +35,7 @@ export function follow(handlers: FeedHandlers): void {
     source.onmessage = parsed((event: NodeEvent) => handlers.event(event))
     source.addEventListener(
       'snapshot',
-      parsed(({ status, peers }: { status: NodeStatus; peers: PeerStatus[] }) => handlers.snapshot(status, peers)),
+      parsed(({ status, peers = [], explained = [] }: Snapshot) => handlers.snapshot(status, peers, explained)),
     )
     source.addEventListener('reset', () => handlers.reset())
     source.onerror = () => {

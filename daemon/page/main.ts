@@ -1,4 +1,5 @@
 /** The page: the typed event stream, folded into a RunView, drawn at most twice a second. */
+import type { Explained } from '../types.ts'
 import {
   formatBytes,
   formatDuration,
@@ -14,6 +15,7 @@ import { follow } from './feed.ts'
 import { drawPeers, drawReasons, drawSamples, drawTimeline } from './lists.ts'
 import { drawRing } from './ring.ts'
 import { drawStages } from './stages.ts'
+import { drawWhy } from './why.ts'
 
 /** Milliseconds between two drawings: calm to look at, and cheap whatever the rate of events. */
 const DRAW_INTERVAL = 500
@@ -26,6 +28,7 @@ let drawnVersion = -1
 let drawnTimeline = -1
 let chartsAt = 0
 let dirty = true
+let explained: Explained[] = []
 
 const charts = createCharts(byId('loss'), byId('disagreement'))
 
@@ -202,7 +205,11 @@ byId('copy').addEventListener('click', async () => {
 
 follow({
   event: (event) => view.apply(event),
-  snapshot: (status, peers) => view.observe(status, peers),
+  snapshot(status, peers, said) {
+    if (status !== undefined) view.observe(status, peers)
+    explained = said
+    drawWhy(byId('why'), explained, name, Date.now())
+  },
   reset() {
     view = new RunView()
     redraw()

@@ -52,12 +52,9 @@ export function describeSet({ contributions, authors, digest }: SetStatus): stri
 /** An explanation in one to five lines: why and since when, what comes next, what can be done. */
 export function explanationLines({ because, since, next, advice }: Explanation, now: number): string[] {
   const seconds = (now - since) / 1_000
-  const lasting = seconds < 2 ? '' : ` (for ${formatDuration(seconds)})`
-  return [
-    `${because}${lasting}`,
-    ...(next === undefined ? [] : [next]),
-    ...advice.slice(0, 3).map((line) => `→ ${line}`),
-  ]
+  const lasting = seconds < 2 ? '' : `, for ${formatDuration(seconds)}`
+  const first = `${because.replace(/\.$/, '')}${lasting}.`
+  return [first, ...(next === undefined ? [] : [next]), ...advice.slice(0, 3).map((line) => `→ ${line}`)]
 }
 
 /** The parts of a model that a peer holds. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { createMetrics } from '../../metrics/index.ts'
+import { createMetrics, idleSources } from '../../metrics/index.ts'
 import { between, readFigures } from './figures.ts'
 
 describe("a node's figures", () => {
@@ -11,6 +11,7 @@ describe("a node's figures", () => {
     }
     let sent = 1_000
     const metrics = createMetrics({
+      ...idleSources,
       traffic: () => ({ sent: { wire: sent, 'ask:pipeline-forward': 5 }, received: { wire: 7 }, asked }),
       members: () => 2,
       connections: () => 1,
