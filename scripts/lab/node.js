@@ -30,6 +30,7 @@ const execute = promisify(execFile)
 export function createCrew({ topology, folder, program = join(root, 'bin', 'starling.js'), environment = {} }) {
   mkdirSync(folder, { recursive: true })
   const nodes = [] // as many as the scenario starts
+  const helpers = []
 
   /**
    * Starts `starling ...words --json` on a host, with a data folder of its own that a second node of that name goes on with; `from` is another installation's program.
@@ -125,15 +126,27 @@ export function createCrew({ topology, folder, program = join(root, 'bin', 'star
     return node
   }
 
+  /** Runs another script of this folder on a host until the end; resolves once it has said something. */
+  async function serve(host, script, ...words) {
+    const command = [process.execPath, join(root, 'scripts', 'lab', script), ...words]
+    const child = spawn('ip', ['netns', 'exec', topology.nameOf(host), ...command], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    helpers.push(child)
+    await once(child.stdout, 'data')
+  }
+
   return {
     folder,
     nodes,
     start,
+    serve,
     /** Those that ended although nobody ended them. */
     deserters: () => nodes.filter((node) => !node.alive && !node.stoppedByUs),
     /** Ends all, the last one first. */
     async close() {
       for (const node of nodes.toReversed()) await node.kill()
+      for (const helper of helpers.toReversed()) helper.kill('SIGKILL')
     },
   }
 }

@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { until } from './node.js'
 import { PORT } from './topology.js'
 
+const STUN_PORT = 3478
+
 /** Longest wait for a node to start or to join on a busy machine, s. */
 export const START_PATIENCE = 120
 
@@ -80,6 +82,12 @@ export const learns = (node, { by = 0.1, seconds = START_PATIENCE, signal }) =>
 
 /** Where the bootstrap node is dialled: an address somebody can type, without its name. */
 export const bootstrapAddress = (topology) => `/ip4/${topology.addressOf('boot')}/tcp/${PORT}`
+
+/** STUN on the public net, where a machine behind a router learns how the world sees it; returns what --webrtc takes. */
+export async function startStun({ topology, crew }) {
+  await crew.serve('boot', 'stun.js', String(STUN_PORT))
+  return `stun:${topology.addressOf('boot')}:${STUN_PORT}`
+}
 
 /** The public bootstrap node; a second one goes on with the identity of the first. */
 export const startBootstrap = ({ topology, crew, signal }) =>

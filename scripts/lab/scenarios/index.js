@@ -4,7 +4,7 @@ import { bootstrap } from './bootstrap.js'
 import { lan } from './lan.js'
 import { newcomer } from './newcomer.js'
 import { partition } from './partition.js'
-import { relay, slowRelay } from './relay.js'
+import { relay, slowRelay, webrtc } from './relay.js'
 import { slow } from './slow.js'
 
 /**
@@ -24,4 +24,4 @@ import { slow } from './slow.js'
  */
 
 /** @type {Scenario[]} */
-export const scenarios = [lan, relay, slow, slowRelay, partition, bootstrap, sleep, move, newcomer]
+export const scenarios = [lan, relay, webrtc, slow, slowRelay, partition, bootstrap, sleep, move, newcomer]

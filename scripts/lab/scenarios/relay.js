@@ -1,5 +1,14 @@
 import { pause, until } from '../node.js'
-import { bootstrapAddress, learns, losses, ready, startBootstrap, trainTogether, writeRun } from '../training.js'
+import {
+  bootstrapAddress,
+  learns,
+  losses,
+  ready,
+  startBootstrap,
+  startStun,
+  trainTogether,
+  writeRun,
+} from '../training.js'
 
 /** How long an upgrade of the relayed connection is waited for, s. It may never come, and that is reported. */
 const UPGRADE = 45
@@ -17,6 +26,20 @@ export const relay = {
     'the newcomer trains within a minute': ({ firstExchange }) => firstExchange < 60,
     'they meet': ({ ways }) => ways.length > 0,
     'its loss falls': ({ firstLoss, lastLoss }) => lastLoss < firstLoss,
+  },
+}
+
+/** The same, and they try to reach each other straight. */
+export const webrtc = {
+  name: 'webrtc',
+  about:
+    'the same with --webrtc and a STUN server: the relay introduces them, and they connect straight if their routers allow it',
+  limit: 400,
+  run: (lab) => overTheRelay(lab, { webrtc: true }),
+  expected: {
+    ...relay.expected,
+    'a port-restricted router is passed, a symmetric one need not be': ({ ways, nat }) =>
+      nat !== 'port-restricted' || ways.at(-1).startsWith('webrtc'),
   },
 }
 
@@ -44,14 +67,15 @@ function lostShare(topology, host) {
   return dropped / packets
 }
 
-async function overTheRelay(lab) {
+async function overTheRelay(lab, { webrtc = false } = {}) {
   const { crew, folder, signal, topology, say } = lab
   await startBootstrap(lab)
-  const flags = ['--bootstrap', bootstrapAddress(topology)]
+  const stun = webrtc ? ['--webrtc', await startStun(lab)] : []
+  const flags = ['--bootstrap', bootstrapAddress(topology), ...stun]
   const first = await ready(crew.start('first', 'a1', ['start', writeRun(folder), ...flags]), { signal })
   say(`start printed ${first.ready.link}`)
   const since = Date.now()
-  const second = await ready(crew.start('second', 'b1', ['join', first.ready.link]), { signal })
+  const second = await ready(crew.start('second', 'b1', ['join', first.ready.link, ...stun]), { signal })
   const { firstExchange } = await trainTogether(first, second, { since, signal })
 
   // Every way that they were connected by, in order, and when it was first seen.
@@ -75,6 +99,7 @@ async function overTheRelay(lab) {
     joined: second.readyAfter,
     firstExchange,
     ways: ways.map(({ via, seconds }) => `${via} at ${Math.round(seconds)} s`),
+    nat: topology.nat,
     relayedBytesPerSecond: (relayed(topology) - before) / QUIET,
     reachability: (await second.status()).reachability?.state ?? null,
     ...losses(second),
