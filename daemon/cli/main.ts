@@ -3,6 +3,7 @@ import '../shims.ts'
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { bench } from './commands/bench.ts'
+import { bootstrap } from './commands/bootstrap.ts'
 import { doctor } from './commands/doctor.ts'
 import { evaluate } from './commands/evaluate.ts'
 import { events } from './commands/events.ts'
@@ -45,6 +46,7 @@ function build(report: (code: number) => void): Command {
     init,
     start,
     join,
+    bootstrap,
     status,
     peers,
     events,
