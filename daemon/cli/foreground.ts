@@ -2,7 +2,7 @@
 import { cpus } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StarlingError } from '../../protocols/index.ts'
-import { createLog } from '../log/index.ts'
+import { createLog, createLogFile } from '../log/index.ts'
 import { type ChildMessage, type ParentMessage, STATE_INTERVAL } from '../swarm/messages.ts'
 import type { NodeEvent, NodeOptions, RunningNode } from '../types.ts'
 import { describeEvent, describeStages, explanationLines, shortName } from '../view/index.ts'
@@ -31,6 +31,9 @@ export function optionsOf(flags: NodeFlags, dataFolder: string): NodeOptions {
     announce: flags.announce ?? [],
     bootstrap: flags.bootstrap ?? [],
     mdns: flags.mdns === true,
+    ...(flags.local === true || flags.relay === false ? {} : { relay: { use: true, serve: flags.relay === true } }),
+    upnp: flags.upnp === true,
+    ...(flags.webrtc === undefined ? {} : { webrtc: { stun: flags.webrtc === true ? [] : flags.webrtc } }),
     resume: flags.resume,
     api: { host: flags.apiHost, port: flags.port, ...(flags.apiToken === undefined ? {} : { token: flags.apiToken }) },
     threads: flags.threads ?? Math.max(1, cpus().length),
@@ -49,7 +52,8 @@ export async function runForeground(options: NodeOptions, flags: NodeFlags): Pro
   const voice = { say: output.note }
   const parent = process.send === undefined ? undefined : createParent()
   const aborter = new AbortController()
-  const log = createLog({ format: 'human', level: flags.logLevel })
+  const logFile = createLogFile()
+  const log = createLog({ format: flags.logFormat, ...flags.logLevel, file: logFile })
   let node: RunningNode | undefined
   let stopReason: string | undefined
   const stop = (reason: string): void => {
@@ -70,7 +74,7 @@ export async function runForeground(options: NodeOptions, flags: NodeFlags): Pro
     const starting = parent === undefined ? sayWhileStarting(output) : undefined
     try {
       const watch = starting === undefined ? {} : { starting: starting.watch }
-      node = await startNode(options, { signal: aborter.signal, log, ...watch })
+      node = await startNode(options, { signal: aborter.signal, log, logFile, ...watch })
     } finally {
       starting?.stop()
     }

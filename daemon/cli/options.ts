@@ -1,6 +1,7 @@
 /** Values of options, read strictly: the error names what is allowed. */
 import { InvalidArgumentError, Option } from 'commander'
 import { attacks, ROUTINGS, recoveryRules, StarlingError, seededRandom } from '../../protocols/index.ts'
+import { type LogLevels, parseLevels } from '../log/index.ts'
 
 /** A whole number between two bounds. */
 export function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
@@ -30,6 +31,14 @@ export function multiaddr(text: string, earlier: string[] = []): string[] {
     throw new InvalidArgumentError('Must be a multiaddr such as /ip4/0.0.0.0/tcp/4001.')
   }
   return [...earlier, text]
+}
+
+/** A STUN server. */
+export function stun(text: string, earlier?: true | string[]): string[] {
+  if (!/^stun:[^\s:/]+(:\d{1,5})?$/.test(text)) {
+    throw new InvalidArgumentError('Must be a STUN server such as stun:host.example:3478.')
+  }
+  return [...(Array.isArray(earlier) ? earlier : []), text]
 }
 
 /** One attack of the zoo, its strength in form. */
@@ -81,6 +90,33 @@ export interface PipelineFlags {
 /** --json, the same everywhere. */
 export const jsonOption = (): Option => new Option('--json', 'one JSON object a line, the last one is the summary')
 
+/** A level, and others for single modules. */
+function levels(text: string): LogLevels {
+  try {
+    return parseLevels(text)
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof StarlingError ? `${error.message}.` : String(error))
+  }
+}
+
+/** How much is logged, and how. */
+export function logOptions(): Option[] {
+  return [
+    new Option('--log-level <level>', 'how much to log on standard error, e.g. info or info,network=debug')
+      .argParser(levels)
+      .default({ level: 'warn', levels: {} } satisfies LogLevels, 'warn'),
+    new Option('--log-format <format>', 'lines for people, or one JSON object a line')
+      .choices(['human', 'json'])
+      .default('human'),
+  ]
+}
+
+/** What {@link logOptions} parse to. */
+export interface LogFlags {
+  logLevel: LogLevels
+  logFormat: 'human' | 'json'
+}
+
 /** Options of commands that start a node in this process. */
 export function nodeOptions(): Option[] {
   return [
@@ -98,6 +134,13 @@ export function nodeOptions(): Option[] {
       multiaddr,
     ),
     new Option('--local', 'listen on this machine only'),
+    new Option('--relay', 'carry the connections of peers that nobody can dial, where everybody can dial this one'),
+    new Option('--no-relay', 'neither dial others through relays nor be dialled through them'),
+    new Option('--upnp', 'ask the router to forward a port to this machine (UPnP or NAT-PMP)'),
+    new Option(
+      '--webrtc [stun]',
+      'connect straight with peers behind relays; behind NAT this takes a STUN server, e.g. stun:host.example:3478',
+    ).argParser(stun),
     new Option('--mdns', 'look for peers on the local network'),
     new Option('--no-resume', 'start from the beginning even if the data folder holds a checkpoint'),
     new Option('--data <path>', 'where the data file of the run lies on this machine (default: fetched from peers)'),
@@ -117,21 +160,22 @@ export function nodeOptions(): Option[] {
     new Option('--api-token <token>', 'token that the API asks for'),
     new Option('--attack <name[:strength]>', 'lie to the others in this way, for a demonstration').hideHelp(),
     new Option('--stay', 'keep serving state and page when the training is done'),
-    new Option('--log-level <level>', 'how much to log on standard error')
-      .choices(['silent', 'error', 'warn', 'info', 'debug', 'trace'])
-      .default('warn'),
+    ...logOptions(),
     jsonOption(),
   ]
 }
 
 /** What {@link nodeOptions} parse to. */
-export interface NodeFlags {
+export interface NodeFlags extends LogFlags {
   dataFolder?: string
   name?: string
   listen?: string[]
   announce?: string[]
   bootstrap?: string[]
   local?: true
+  relay?: boolean
+  upnp?: true
+  webrtc?: true | string[]
   mdns?: true
   resume: boolean
   data?: string
@@ -143,6 +187,5 @@ export interface NodeFlags {
   apiToken?: string
   attack?: string
   stay?: true
-  logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace'
   json?: true
 }

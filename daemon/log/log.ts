@@ -1,7 +1,8 @@
 import { pino } from 'pino'
 import { prettyFactory } from 'pino-pretty'
-
-export type LogLevel = 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace'
+import type { LogFile } from './file.ts'
+import { type LogLevel, type LogModule, louder } from './levels.ts'
+import { redact } from './redact.ts'
 
 /** Key=value data of one line; never put it into the message. */
 export type LogContext = Record<string, unknown>
@@ -13,7 +14,7 @@ export interface Log {
   info(message: string, context?: LogContext): void
   debug(message: string, context?: LogContext, error?: unknown): void
   /** The same log for a part of the daemon, named in each line; its level comes from {@link LogOptions.levels}. */
-  child(module: string): Log
+  child(module: LogModule): Log
 }
 
 export interface LogOptions {
@@ -21,9 +22,11 @@ export interface LogOptions {
   format: 'human' | 'json'
   level: LogLevel
   /** Levels of single modules, e.g. { network: 'debug' }. */
-  levels?: Record<string, LogLevel>
+  levels?: Partial<Record<LogModule, LogLevel>>
   /** Where the lines go; standard error when left out. */
   destination?: { write(line: string): unknown }
+  /** Keeps lines of JSON as well, of level info at least. */
+  file?: LogFile
   /** Colours in the human format. Default: when standard error is a terminal. */
   colour?: boolean
 }
@@ -54,8 +57,30 @@ function describe(error: unknown, withStack: boolean): LogContext {
   return { error: error.message, ...code, ...(withStack ? { stack: error.stack } : {}) }
 }
 
-/** Makes the log of one process: pino, as JSON or through pino-pretty. */
+/** One place that lines go to. */
+interface Sink {
+  logger: pino.Logger
+  /** The least level of a module's lines there. */
+  levelOf(module: LogModule): LogLevel
+}
+
+/** Level of the lines that are kept in a file whatever is shown: what happened, without every step. */
+const FILE_LEVEL: LogLevel = 'info'
+
+/** Makes the log of one process: pino, as JSON or through pino-pretty, and into a file. Secrets are left out everywhere. */
 export function createLog(options: LogOptions): Log {
+  const { level, levels = {}, file } = options
+  const sinks: Sink[] = [{ logger: shown(options), levelOf: (module) => levels[module] ?? level }]
+  if (file !== undefined) {
+    const kept = (wanted: LogLevel): LogLevel => louder(wanted, FILE_LEVEL)
+    const logger = pino({ level: kept(level), base: null }, file)
+    sinks.push({ logger, levelOf: (module) => kept(levels[module] ?? level) })
+  }
+  return wrap(sinks)
+}
+
+/** What people or a collector of logs read. */
+function shown(options: LogOptions): pino.Logger {
   const destination = options.destination ?? process.stderr
   const prettify = prettyFactory({
     colorize: options.colour ?? (options.destination === undefined && process.stderr.isTTY === true),
@@ -68,20 +93,20 @@ export function createLog(options: LogOptions): Log {
   })
   const sink =
     options.format === 'json' ? destination : { write: (line: string) => destination.write(prettify(line) ?? line) }
-  const root = pino({ level: options.level, base: null }, sink as pino.DestinationStream)
-  return wrap(root, options)
+  return pino({ level: options.level, base: null }, sink as pino.DestinationStream)
 }
 
-function wrap(logger: pino.Logger, options: LogOptions): Log {
+function wrap(sinks: readonly Sink[]): Log {
   const line =
     (level: 'error' | 'warn' | 'info' | 'debug') =>
     (message: string, context: LogContext = {}, error?: unknown): void => {
-      if (!logger.isLevelEnabled(level)) return
-      const data: LogContext = {}
-      for (const [key, value] of Object.entries(context)) data[key] = shorten(value)
-      const described = describe(error, logger.isLevelEnabled('debug'))
-      for (const [key, value] of Object.entries(described)) data[key] = shorten(value)
-      logger[level](data, message)
+      for (const { logger } of sinks) {
+        if (!logger.isLevelEnabled(level)) continue
+        const data: LogContext = {}
+        const described = describe(error, logger.isLevelEnabled('debug'))
+        for (const [key, value] of Object.entries({ ...context, ...described })) data[key] = shorten(redact(value, key))
+        logger[level](data, message)
+      }
     }
   return {
     error: line('error'),
@@ -89,8 +114,12 @@ function wrap(logger: pino.Logger, options: LogOptions): Log {
     info: line('info'),
     debug: line('debug'),
     child(module) {
-      const level = options.levels?.[module] ?? options.level
-      return wrap(logger.child({ module }, { level }), options)
+      return wrap(
+        sinks.map(({ logger, levelOf }) => ({
+          logger: logger.child({ module }, { level: levelOf(module) }),
+          levelOf,
+        })),
+      )
     },
   }
 }

@@ -11,11 +11,11 @@ import {
 import { serveApi } from '../api/index.ts'
 import { createEventLog, createNews, type EventLog, type OwnEvent } from '../events/index.ts'
 import { explain, type Facts, Situation, TransferWatch } from '../explain/index.ts'
-import type { Log } from '../log/index.ts'
+import type { Log, LogFile } from '../log/index.ts'
 import { createMetrics } from '../metrics/index.ts'
 import { loadOrCreateIdentity, type Network } from '../network/index.ts'
 import { filesOf, obtainFiles } from '../run/index.ts'
-import { openDataFolder } from '../storage/index.ts'
+import { LOG_FILE, openDataFolder } from '../storage/index.ts'
 import type { NodeOptions, RunningNode } from '../types.ts'
 import { chooseRun, keepRun } from './choose-run.ts'
 import { connect } from './connect.ts'
@@ -44,6 +44,8 @@ export interface NodeContext {
   /** Aborting it while the node starts gives up; once it runs, it stops it. */
   signal: AbortSignal
   log: Log
+  /** Where the log is kept, once there is a data folder. */
+  logFile?: LogFile
   /** Is handed the node at once, so that whoever starts it can say what the start waits for. */
   starting?: (node: Pick<RunningNode, 'explain'>) => void
 }
@@ -65,8 +67,11 @@ const LAST_CHECKPOINT_TIMEOUT = 2_000
  * it can be asked what it waits for. Throws StarlingError or ModelError: 'data-folder-in-use', 'no-run', 'folder-other-run', 'bad-manifest', 'bad-link',
  * 'no-peer-reachable', 'listen-failed', 'port-in-use', 'data-...', 'checkpoint-corrupt', 'engine-missing', 'aborted', ...; nothing is left running then.
  */
-export async function startNode(options: NodeOptions, { signal, log, starting }: NodeContext): Promise<RunningNode> {
-  const node = new Node(options, log)
+export async function startNode(
+  options: NodeOptions,
+  { signal, log, logFile, starting }: NodeContext,
+): Promise<RunningNode> {
+  const node = new Node(options, log, logFile)
   const onAbort = (): void => void node.stop('aborted').catch(() => {}) // whoever awaits stop() sees its error
   signal.throwIfAborted()
   signal.addEventListener('abort', onAbort, { once: true })
@@ -84,6 +89,7 @@ class Node implements RunningNode {
   readonly finished: Promise<void>
   readonly #options: NodeOptions
   readonly #log: Log
+  readonly #logFile: LogFile | undefined
   readonly #startedAt = performance.now()
   readonly #closing = new AbortController()
   readonly #parts = new Parts()
@@ -104,9 +110,10 @@ class Node implements RunningNode {
   #done = false
   page = ''
 
-  constructor(options: NodeOptions, log: Log) {
+  constructor(options: NodeOptions, log: Log, logFile: LogFile | undefined) {
     this.#options = options
     this.#log = log
+    this.#logFile = logFile
     this.finished = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject }
     })
@@ -130,6 +137,8 @@ class Node implements RunningNode {
 
     const folder = await openDataFolder(options.dataFolder)
     parts.add('data folder', () => folder.close())
+    this.#logFile?.open(folder.file(LOG_FILE), (error) => log.warn('the log cannot be kept on disk', {}, error))
+    log.info('starting', { version: VERSION, node: process.version, folder: folder.path })
     if (folder.repaired !== undefined)
       log.warn(
         'the records of the data folder were damaged and have been repaired; what was lost comes from peers again',
@@ -370,5 +379,6 @@ class Node implements RunningNode {
     }
     await this.#parts.stop(this.#log)
     this.#log.info('stopped', { reason })
+    await this.#logFile?.close()
   }
 }

@@ -9,6 +9,9 @@ export type StorePrefix = 'node' | 'network' | 'strategy'
 /** Longest key of a record, in characters. */
 const MAX_KEY = 256
 
+/** Where a node keeps its log, below its folder. */
+export const LOG_FILE = 'log/node.log'
+
 /**
  * The folder of one node. Layout:
  *
@@ -20,6 +23,7 @@ const MAX_KEY = 256
  * data/<root>      training text fetched from peers, named by its hash
  * checkpoints/     see openCheckpoints
  * final/           the finished model
+ * log/             what happened, as lines of JSON, in two files of bounded size
  * ```
  */
 export interface DataFolder {
