@@ -26,8 +26,7 @@ RUN mkdir -p "$STARLING_CACHE" \
 COPY . .
 # What only a build or a reader needs stays behind: compilers, tests, source maps.
 RUN node scripts/build.js \
-  && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
-  && npm uninstall --no-save --ignore-scripts --no-audit --no-fund typescript assemblyscript node-api-headers \
+  && npm uninstall --no-save --omit=dev --ignore-scripts --no-audit --no-fund typescript assemblyscript node-api-headers \
   && rm -rf dist/tests \
   && find dist -name '*.test.*' -delete \
   && find dist node_modules \( -name '*.map' -o -name '*.d.ts' -o -name '*.tsbuildinfo' \) -delete
