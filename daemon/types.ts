@@ -1,7 +1,7 @@
 /** The shapes that the parts of the daemon, its HTTP API and its page share. Plain data throughout: what is here travels as JSON. */
 import type { GenerateOptions } from '../models/index.ts'
 import type { PeerName, StrategyEvent } from '../protocols/index.ts'
-import type { LinkKind, Reachability } from './network/index.ts'
+import type { LinkKind, Reachability, RelayOptions } from './network/index.ts'
 
 /** Events of the daemon itself, beside the strategy's. */
 export type DaemonEvent =
@@ -196,6 +196,12 @@ export interface NodeOptions {
   /** Multiaddrs to dial at the start and to go back to. */
   bootstrap: string[]
   mdns: boolean
+  /** Being reached through relays, and being one. Default: neither. */
+  relay?: RelayOptions
+  /** Ask the router for a port. Default false. */
+  upnp?: boolean
+  /** Connect straight with peers behind relays, with the help of these STUN servers. Default: not. */
+  webrtc?: { stun: string[] }
   /** Continue from the newest valid checkpoint in the data folder, if there is one. */
   resume: boolean
   /** Where the HTTP API and the page listen; port 0 picks a free one. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { AddressBook } from './address-book.ts'
-import { hello, MAX_ADDRESS_LENGTH, MAX_ADDRESSES } from './hello.ts'
+import { hello, MAX_ADDRESS_LENGTH, MAX_ADDRESSES, PROTOCOL_VERSION } from './hello.ts'
 
 const PEER = '12D3KooWHdiyMpZdmd72zTEgDBNGAqopA8m9T9pu8PfHWp8c6Vm2'
 const OTHER = '12D3KooWNvopYUg699Po8Cq3dLDfqYaTNxsz2aagrcX1NdRtw6vu'
@@ -38,7 +38,8 @@ test('an address that would be too long for a hello is not kept, or it would spo
   assert.equal(known.learn(PEER, [long]), false)
   assert.equal(known.learn(PEER, [`/dns4/${'a'.repeat(180)}/tcp/1`]), true)
   const addresses = known.addressesOf(PEER)
-  assert.equal(hello.decode(hello.encode({ run: 'r', addresses, peers: [{ peer: PEER, addresses }] })).peers.length, 1)
+  const said = { version: PROTOCOL_VERSION, run: 'r', addresses, peers: [{ peer: PEER, addresses }] }
+  assert.equal(hello.decode(hello.encode(said)).peers.length, 1)
 })
 
 test('a peer has a bounded number of addresses, the newest', () => {

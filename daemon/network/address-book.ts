@@ -1,7 +1,7 @@
 /** Where peers of the run may be found, as others say. Nothing in here is proven; the handshake proves who answers. */
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { PeerName } from '../../protocols/index.ts'
-import { isPrivateAddress, isRelayed, peerOf, tryAddress } from './addresses.ts'
+import { isPrivateAddress, needsRelay, peerOf, tryAddress } from './addresses.ts'
 import { MAX_ADDRESS_LENGTH, MAX_ADDRESSES } from './hello.ts'
 
 /** Peers remembered; the one with the most failed dials is forgotten for a new one. */
@@ -113,7 +113,7 @@ export class AddressBook {
   #usable(peer: PeerName, text: string): Multiaddr[] {
     const address = tryAddress(text)
     if (address === undefined || (peerOf(address) ?? peer) !== peer) return []
-    if (isRelayed(address) && this.#parts.dialsRelays?.() !== true) return []
+    if (needsRelay(address) && this.#parts.dialsRelays?.() !== true) return []
     if (isPrivateAddress(address) && !this.#parts.dialsPrivate()) return []
     const whole = tryAddress(peerOf(address) === undefined ? `${address}/p2p/${peer}` : text)
     // What we could not tell others in a hello, or what belongs to no peer id, is of no use.

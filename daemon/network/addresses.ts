@@ -4,6 +4,8 @@ import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { type PeerName, StarlingError } from '../../protocols/index.ts'
 import type { LinkKind } from './types.ts'
 
+const HOSTS = new Set(['ip4', 'ip6', 'dns', 'dns4', 'dns6', 'dnsaddr'])
+
 /** Reads a multiaddr. Throws 'bad-address' with an example. */
 export function parseAddress(text: string): Multiaddr {
   try {
@@ -58,4 +60,42 @@ export function linkKind(address: Multiaddr): LinkKind {
   if (names.has('webrtc') || names.has('webrtc-direct')) return 'webrtc'
   if (names.has('p2p-circuit')) return 'relay'
   return names.has('ws') || names.has('wss') ? 'websocket' : 'direct'
+}
+
+/** True for addresses that lead through a relay, if only to arrange a connection that then goes straight (WebRTC). */
+export function needsRelay(address: Multiaddr): boolean {
+  return address.getComponents().some(({ name }) => name === 'p2p-circuit')
+}
+
+/** The host of an address as written: an IP number or a name; of a relayed one the relay's. */
+export function hostOf(address: Multiaddr): string | undefined {
+  return address.getComponents().find(({ name }) => HOSTS.has(name))?.value
+}
+
+/** True for addresses of this very machine. */
+export function isLoopback(address: Multiaddr): boolean {
+  const host = hostOf(address)
+  return host !== undefined && (/^127\./.test(host) || host === '::1')
+}
+
+/** Addresses of one relay that are told to others: more would leave no room for the node's own. */
+const MAX_PER_RELAY = 2
+
+/**
+ * A node's own addresses as others should have them: public ones, those of its network, those through relays, and those of this machine only where there
+ * are no others.
+ */
+export function announced(all: readonly Multiaddr[]): string[] {
+  const outside = all.filter((address) => !isLoopback(address))
+  const rank = (address: Multiaddr): number => (isRelayed(address) ? 2 : isPrivateAddress(address) ? 1 : 0)
+  const perRelay = new Map<string, number>()
+  const chosen = [...(outside.length > 0 ? outside : all)].sort((a, b) => rank(a) - rank(b))
+  return chosen.map(String).filter((text) => {
+    const relay = /\/p2p\/([^/]+)\/p2p-circuit/.exec(text)?.[1]
+    if (relay === undefined) return true
+    const kind = `${relay} ${text.includes('/webrtc')}`
+    const count = (perRelay.get(kind) ?? 0) + 1
+    perRelay.set(kind, count)
+    return count <= MAX_PER_RELAY
+  })
 }

@@ -14,7 +14,16 @@ import { Counters } from './counters.ts'
 import { type DhtOptions, Registry, type RegistryCounts, type RegistryLimits } from './discovery/index.ts'
 import { Fellows, NO_RUN } from './fellows.ts'
 import { createGater } from './gater.ts'
-import { HELLO, type Hello, hello, MAX_INTRODUCED, sayable } from './hello.ts'
+import {
+  HELLO,
+  type Hello,
+  hello,
+  MAX_BOOTSTRAPS,
+  MAX_INTRODUCED,
+  PROTOCOL_VERSION,
+  readHello,
+  sayable,
+} from './hello.ts'
 import { createHost, type Host } from './host.ts'
 import { peerNameOf } from './identity.ts'
 import { Ledger } from './ledger.ts'
@@ -200,9 +209,10 @@ export class BootstrapNetwork {
   #answer(peer: PeerName, question: Uint8Array): Uint8Array {
     let said: Hello
     try {
-      said = hello.decode(question)
+      said = readHello(question, peer, this.self)
     } catch (error) {
-      this.#ledger.reject(peer, 'malformed-frame', (error as Error).message)
+      const { code, message } = error as StarlingError
+      this.#ledger.reject(peer, code === 'other-version' ? code : 'malformed-frame', message)
       throw error
     }
     if (said.role === 'bootstrap') return hello.encode(this.#hello(said.run, []))
@@ -217,7 +227,9 @@ export class BootstrapNetwork {
   }
 
   #hello(run: string, peers: Hello['peers']): Hello {
-    return { run, role: 'bootstrap', addresses: sayable(this.addresses()), peers }
+    const bootstraps = this.#fellows.connected().slice(0, MAX_BOOTSTRAPS)
+    const addresses = sayable(this.addresses())
+    return { version: PROTOCOL_VERSION, run, role: 'bootstrap', addresses, peers, bootstraps }
   }
 
   /** Who uses this node stays connected rather than who does not. */

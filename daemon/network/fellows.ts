@@ -4,7 +4,7 @@ import type { Multiaddr } from '@multiformats/multiaddr'
 import { type Clock, type PeerName, type Random, StarlingError } from '../../protocols/index.ts'
 import type { AskService } from './ask.ts'
 import { dialFailure } from './dial-failure.ts'
-import { HELLO, type Hello, hello } from './hello.ts'
+import { HELLO, type Hello, hello, readHello } from './hello.ts'
 import type { BootstrapStatus, NetworkLog } from './types.ts'
 
 /** Time between two looks at each of them, milliseconds, and the whole time for one. */
@@ -94,9 +94,8 @@ export class Fellows {
       const { remotePeer } = await libp2p.dial(fellow.address, { signal })
       const peer = remotePeer.toString()
       if (peer === self) return
-      const answer = hello.decode(
-        await ask.ask(peer, HELLO, hello.encode(mine()), { timeout: LOOK_TIMEOUT, signal: this.#closing.signal }),
-      )
+      const options = { timeout: LOOK_TIMEOUT, signal: this.#closing.signal }
+      const answer = readHello(await ask.ask(peer, HELLO, hello.encode(mine()), options), peer, self)
       if (answer.role !== 'bootstrap') throw new StarlingError('other-run', `${peer} is no bootstrap node`)
       if (fellow.peer !== peer) log.info({ peer, address: fellow.address.toString() }, 'met another bootstrap node')
       Object.assign(fellow, { peer, said: answer.addresses, failures: 0 })

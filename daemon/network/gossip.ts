@@ -39,6 +39,13 @@ const HOLD = [50, 250] as const
 const MAX_HELD = 256
 /** Invalid messages are forgotten over hours, not heartbeats: the score's counter times this, each second. */
 const INVALID_DECAY = 0.9995
+/**
+ * Score of a connected peer that has not shown yet that it may take part, where that is asked for: what it says is read, as its subscriptions must be,
+ * and it is sent nothing. Between the router's thresholds for publishing to a peer, -50, and for not listening to it at all, -80.
+ */
+const UNPROVEN = -60
+/** Who joins a mesh before it has shown that is sent away for so long, milliseconds; the router's default is a minute. */
+const UNPROVEN_BACKOFF = 5_000
 /** Addresses that many honest peers of one machine share. */
 export const COLOCATION_EXEMPT = ['127.0.0.1', '::1', '::ffff:127.0.0.1']
 
@@ -67,12 +74,16 @@ function topicScore(): TopicScoreParams {
   })
 }
 
-/** The router's options for a run; `points` are those of our own ledger, `shared` addresses that many peers may come from (relays), to which more may be added. */
+/**
+ * The router's options for a run; `points` are those of our own ledger, `shared` addresses that many peers may come from (relays), to which more may be added. With `admitted` nothing is sent to
+ * connected peers that are not.
+ */
 export function gossipOptions(
   run: string,
   topics: readonly string[],
   points: (peer: PeerName) => number,
   shared: Set<string>,
+  admitted?: (peer: PeerName) => boolean,
 ): Partial<GossipsubOpts> {
   const names = topics.map((topic) => topicName(run, topic))
   return {
@@ -80,6 +91,7 @@ export function gossipOptions(
     allowedTopics: names,
     runOnLimitedConnection: true,
     allowPublishToZeroTopicPeers: true,
+    ...(admitted === undefined ? {} : { pruneBackoff: UNPROVEN_BACKOFF }),
     fallbackToFloodsub: false,
     floodPublish: false,
     doPX: false,
@@ -102,7 +114,7 @@ export function gossipOptions(
     },
     scoreParams: createPeerScoreParams({
       topics: Object.fromEntries(names.map((name) => [name, topicScore()])),
-      appSpecificScore: (peer) => -points(peer),
+      appSpecificScore: (peer) => (admitted?.(peer) === false ? UNPROVEN : 0) - points(peer),
       appSpecificWeight: 1,
       IPColocationFactorWhitelist: shared,
     }),
@@ -120,6 +132,8 @@ export interface GossipParts {
   ledger: Ledger
   counters: Counters
   log: NetworkLog
+  /** Whether what a connected peer sends is taken. Default: all of it. */
+  admitted?: ((peer: PeerName) => boolean) | undefined
 }
 
 export class Gossip {
@@ -199,6 +213,7 @@ export class Gossip {
   #validate(forwarder: PeerId, message: Message): TopicValidatorResult | Promise<TopicValidatorResult> {
     const handler = this.#handlers.get(message.topic)
     if (handler === undefined || message.type !== 'signed') return TopicValidatorResult.Ignore
+    if (this.#parts.admitted?.(forwarder.toString()) === false) return TopicValidatorResult.Ignore
     if (message.data.byteLength > MAX_GOSSIP_BYTES)
       return this.#refuse(forwarder, `a message of ${message.data.byteLength} bytes`)
     try {

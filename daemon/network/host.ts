@@ -18,9 +18,7 @@ import {
 } from './discovery/index.ts'
 import { gossipService } from './gossip.ts'
 import { boundedYamux } from './muxer.ts'
-import { WANTED_RELAYS } from './reachability/index.ts'
-import type { RelayClient } from './reachability/relay-client.ts'
-import type { RelayServer } from './reachability/relay-server.ts'
+import { OwnAddresses, type ReachModules, reachModules } from './reachability/index.ts'
 
 /** Connections of one machine per second: a swarm on loopback comes from one address, strangers need no more than a few. */
 const INBOUND_PER_HOST_PRIVATE = 200
@@ -41,7 +39,7 @@ const MAX_PINGS = 8
 /** Idle TCP connections are kept by the monitor's pings; silence beyond this is a dead line, milliseconds. */
 const SOCKET_TIMEOUT = 120_000
 
-export interface HostOptions {
+export interface HostOptions extends Omit<ReachModules, 'own'> {
   identity: PrivateKey
   listen: readonly string[]
   announce: readonly string[]
@@ -54,10 +52,6 @@ export interface HostOptions {
   gossip?: Partial<GossipsubOpts>
   /** Take part in a DHT. */
   dht?: DhtOptions | undefined
-  /** Serve as a relay. */
-  relayServer?: RelayServer | undefined
-  /** Dial through relays, and be reached through some. */
-  relayClient?: RelayClient | undefined
   gater: ConnectionGater
   metrics: Metrics
   /** A connection was given up for what its muxer was sent. */
@@ -65,7 +59,7 @@ export interface HostOptions {
 }
 
 /** The node; `pubsub` is there if it was made with `gossip`, `dht` if with `dht`. */
-export type Host = Libp2p<{ identify: Identify; ping: Ping; pubsub: GossipSub; dht?: Dht }>
+export type Host = Libp2p<{ identify: Identify; ping: Ping; pubsub: GossipSub; dht?: Dht; own: OwnAddresses }>
 
 /** Makes a node that is not started. Throws 'bad-address' for an address that cannot be read. */
 export async function createHost(options: HostOptions): Promise<Host> {
@@ -73,16 +67,14 @@ export async function createHost(options: HostOptions): Promise<Host> {
   const local = listen.some(isPrivateAddress)
   // Two peers that dial each other at once have two connections for a while.
   const maxConnections = options.maxPeers * 2 + 8 + (options.dht === undefined ? 0 : DHT_CONNECTIONS)
-  const { gossip, relayServer, relayClient, dht } = options
-  const listenOn = listen.map(String)
-  // One for each relay that this node may be reached through.
-  if (relayClient?.reserves) listenOn.push(...new Array<string>(WANTED_RELAYS).fill('/p2p-circuit'))
+  const { gossip, dht } = options
+  const reach = reachModules({ ...options, own: new OwnAddresses() })
   return (await createLibp2p({
     start: false,
     privateKey: options.identity,
     nodeInfo: { name: 'starling', version: '0.1.0', userAgent: 'starling/0.1.0' },
     addresses: {
-      listen: listenOn,
+      listen: [...listen.map(String), ...reach.listen],
       appendAnnounce: options.announce.map((text) => parseAddress(text).toString()),
     },
     transports: [
@@ -92,7 +84,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
         inboundSocketInactivityTimeout: SOCKET_TIMEOUT,
         outboundSocketInactivityTimeout: SOCKET_TIMEOUT,
       }),
-      ...(relayClient === undefined ? [] : [relayClient.transport]),
+      ...reach.transports,
     ],
     connectionEncrypters: [noise()],
     streamMuxers: [boundedYamux(options.refused)],
@@ -121,8 +113,8 @@ export async function createHost(options: HostOptions): Promise<Host> {
       identify: identify({ maxMessageSize: 8 * 1024 }),
       ping: ping({ maxInboundStreams: MAX_PINGS, maxOutboundStreams: MAX_PINGS }),
       ...(gossip === undefined ? {} : { pubsub: gossipService(gossip) }),
-      ...(relayServer === undefined ? {} : { relay: relayServer.service }),
       ...(dht === undefined ? {} : { dht: dhtService(dht) }),
+      ...reach.services,
     },
   })) as unknown as Host
 }

@@ -3,11 +3,12 @@ import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
 import { test } from 'node:test'
 import type { Libp2p } from '@libp2p/interface'
+import { encode } from 'cborg'
 import { StarlingError } from '../../protocols/index.ts'
 import { AskService } from './ask.ts'
 import { systemClock } from './clock.ts'
 import { Counters } from './counters.ts'
-import { HELLO, type Hello, hello } from './hello.ts'
+import { HELLO, type Hello, hello, PROTOCOL_VERSION } from './hello.ts'
 import { Introductions, type IntroductionsParts } from './introductions.ts'
 import type { Ledger } from './ledger.ts'
 import { codeOf } from './testing.ts'
@@ -15,7 +16,7 @@ import type { NetworkLog } from './types.ts'
 
 const SILENT: NetworkLog = { debug() {}, info() {}, warn() {} }
 
-const helloOf = (run: string): Hello => ({ run, addresses: [], peers: [] })
+const helloOf = (run: string): Hello => ({ version: PROTOCOL_VERSION, run, addresses: [], peers: [] })
 
 /** The introductions of a peer of run 'ours' whose questions are answered by `ask`. */
 function introductions(ask: AskService['ask'], signal = new AbortController().signal) {
@@ -28,7 +29,11 @@ function introductions(ask: AskService['ask'], signal = new AbortController().si
     (peer: string): void =>
       void calls.push(`${what} ${peer}`)
   const made = new Introductions({
+    self: 'me',
     run: 'ours',
+    refusal: () => undefined,
+    protocols: async () => [],
+    isDhtNode: () => false,
     ask: {
       ask,
       answer: (_method: string, answerer: typeof answer) => {
@@ -47,11 +52,12 @@ function introductions(ask: AskService['ask'], signal = new AbortController().si
     silent: note('silent'),
     signal,
   } satisfies IntroductionsParts)
-  const hear = (peer: string, run: string): Uint8Array => {
+  const hearBytes = (peer: string, question: Uint8Array): Uint8Array => {
     assert.ok(answer !== undefined)
-    return answer(peer, hello.encode(helloOf(run)))
+    return answer(peer, question)
   }
-  return { made, rejected, calls, connected, hear }
+  const hear = (peer: string, run: string): Uint8Array => hearBytes(peer, hello.encode(helloOf(run)))
+  return { made, rejected, calls, connected, hear, hearBytes }
 }
 
 test('a peer of another run that hangs up instead of answering is known by what it asked', async () => {
@@ -75,6 +81,18 @@ test('a peer that asks before it is known to be connected, and then says no more
   assert.throws(() => hear('p', 'theirs'), { code: 'other-run' })
   assert.equal(await made.begin('p'), false)
   assert.deepEqual([rejected, calls], [['p other-run'], ['stranger p']])
+})
+
+test('a hello of another version is refused by its number, whatever else it says, in words that fit both ends', async () => {
+  const later = encode({ version: 2, swarm: 'ours', novelty: [1, 2] })
+  const { made, rejected, calls, connected, hearBytes } = introductions(async () => later)
+  connected.add('p')
+  const message =
+    "peer p speaks version 2 of Starling's protocol and peer me version 1: the older one has to be updated"
+  assert.throws(() => hearBytes('p', later), { code: 'other-version', message })
+  assert.equal(await made.begin('p'), false)
+  assert.deepEqual([rejected, calls], [['p other-version'], ['stranger p']])
+  await assert.rejects(made.done('p'), { code: 'other-version', message })
 })
 
 test('a peer of our run is introduced once, whoever asks first', async () => {

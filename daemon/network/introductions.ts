@@ -1,7 +1,7 @@
 /** Finds out of each connected peer whether it is of our run, or serves runs without being of any; until then it counts as a stranger. */
 import { type PeerName, StarlingError } from '../../protocols/index.ts'
-import type { AskService } from './ask.ts'
-import { HELLO, type Hello, hello } from './hello.ts'
+import { ASK_PROTOCOL, type AskService } from './ask.ts'
+import { HELLO, type Hello, hello, otherVersion, readHello } from './hello.ts'
 import type { Ledger } from './ledger.ts'
 import type { NetworkLog } from './types.ts'
 
@@ -13,6 +13,13 @@ const ATTEMPTS = 3
 const MAX_SERVICES = 16
 /** Reasons remembered for those who ask after an introduction has failed; the oldest goes first. */
 const MAX_FAILURES = 256
+/** Nodes of a DHT that are kept beside the peers; one more is let go of. */
+const MAX_DHT_NODES = 128
+/** What a peer that does not speak our protocol may speak instead, with the version in the place of ours. */
+const ASK_PREFIX = ASK_PROTOCOL.slice(0, ASK_PROTOCOL.lastIndexOf('/') + 1)
+
+/** After these nothing better is to be expected of another try. */
+const FINAL = new Set(['no-protocol', 'other-run', 'other-version', 'not-admitted', 'bad-message'])
 
 /** An introduction under way. */
 interface Introduction {
@@ -22,11 +29,19 @@ interface Introduction {
 }
 
 export interface IntroductionsParts {
+  self: PeerName
   run: string
   ask: AskService
   ledger: Ledger
   log: NetworkLog
-  mine(): Hello
+  /** What this peer says to that one. */
+  mine(peer: PeerName): Hello
+  /** Why a peer that says this may not take part, if it may not. */
+  refusal(peer: PeerName, said: Hello): string | undefined
+  /** What libp2p protocols a connected peer speaks; empty when it does not say. */
+  protocols(peer: PeerName): Promise<string[]>
+  /** Whether a peer that speaks these is a node of the DHT that this one uses. */
+  isDhtNode(protocols: readonly string[]): boolean
   isConnected(peer: PeerName): boolean
   /** Whether this node went to the peer by itself: who comes uninvited serves us in nothing. */
   chosen(peer: PeerName): boolean
@@ -53,6 +68,8 @@ export class Introductions {
   readonly #failures = new Map<PeerName, StarlingError>()
   /** Connected bootstrap nodes; bounded by MAX_SERVICES. */
   readonly #services = new Set<PeerName>()
+  /** Connected nodes of the DHT that are neither; bounded by MAX_DHT_NODES. */
+  readonly #dhtNodes = new Set<PeerName>()
   #sorted: PeerName[] = []
 
   constructor(parts: IntroductionsParts) {
@@ -77,6 +94,11 @@ export class Introductions {
   /** Connected nodes that serve runs without being of any. */
   services(): readonly PeerName[] {
     return [...this.#services]
+  }
+
+  /** Whether a peer is connected for other reasons than the run: it is a bootstrap node or a node of the DHT. */
+  isBystander(peer: PeerName): boolean {
+    return this.#services.has(peer) || this.#dhtNodes.has(peer)
   }
 
   /** Starts an introduction unless one runs. Resolves to whether the peer is of our run or a bootstrap node; never rejects. */
@@ -104,6 +126,7 @@ export class Introductions {
 
   forget(peer: PeerName): void {
     this.#services.delete(peer)
+    this.#dhtNodes.delete(peer)
     if (!this.#introduced.delete(peer)) return
     this.#sort()
     this.#parts.departed(peer)
@@ -131,10 +154,11 @@ export class Introductions {
         if (this.has(peer)) return true
         if (this.#parts.signal.aborted) return false
         if (running.stranger !== undefined) break
-        if (failure.code === 'no-protocol' || failure.code === 'other-run' || failure.code === 'bad-message') break
+        if (FINAL.has(failure.code)) break
       }
     }
     failure = running.stranger ?? failure
+    if (failure?.code === 'no-protocol') failure = await this.#speaksOther(peer, failure)
     if (failure !== undefined) this.#turnAway(peer, failure)
     return false
   }
@@ -142,26 +166,34 @@ export class Introductions {
   async #exchange(peer: PeerName): Promise<void> {
     const { ask, mine } = this.#parts
     // Without the network's signal, where a listener for each introduction would pile up: stopping closes all lanes, which ends this too.
-    const answer = await ask.ask(peer, HELLO, hello.encode(mine()), { timeout: HELLO_TIMEOUT })
-    this.#check(peer, hello.decode(answer))
+    const answer = await ask.ask(peer, HELLO, hello.encode(mine(peer)), { timeout: HELLO_TIMEOUT })
+    this.#check(peer, readHello(answer, peer, this.#parts.self))
+  }
+
+  /** Why a peer that does not speak our protocol is turned away: it may speak another version of it. Undefined for a node of the DHT, which is kept. */
+  async #speaksOther(peer: PeerName, failure: StarlingError): Promise<StarlingError | undefined> {
+    const { self, protocols, isDhtNode } = this.#parts
+    const spoken = await protocols(peer)
+    const other = spoken.find((one) => one.startsWith(ASK_PREFIX))
+    if (other !== undefined) return otherVersion(peer, other.slice(ASK_PREFIX.length), self)
+    if (!isDhtNode(spoken) || this.#dhtNodes.size >= MAX_DHT_NODES) return failure
+    if (this.#parts.isConnected(peer)) this.#dhtNodes.add(peer)
+    return undefined
   }
 
   #answer(peer: PeerName, question: Uint8Array): Uint8Array {
-    let said: Hello
     try {
-      said = hello.decode(question)
+      this.#check(peer, readHello(question, peer, this.#parts.self))
     } catch (error) {
-      this.#parts.ledger.reject(peer, 'malformed-frame', (error as Error).message)
-      throw error
-    }
-    try {
-      this.#check(peer, said)
-    } catch (error) {
+      if ((error as StarlingError).code === 'bad-message') {
+        this.#parts.ledger.reject(peer, 'malformed-frame', (error as Error).message)
+        throw error
+      }
       // Not turned away yet: it should hear why, in the answer, before the connection closes.
       if (this.#parts.isConnected(peer)) this.#start(peer).stranger = error as StarlingError
       throw error
     }
-    return hello.encode(this.#parts.mine())
+    return hello.encode(this.#parts.mine(peer))
   }
 
   #check(peer: PeerName, said: Hello): void {
@@ -179,6 +211,8 @@ export class Introductions {
       heard(peer, said)
       return
     }
+    const refusal = this.#parts.refusal(peer, said)
+    if (refusal !== undefined) throw new StarlingError('not-admitted', refusal, { peer })
     heard(peer, said)
     if (this.#introduced.has(peer)) return
     this.#introduced.add(peer)
@@ -192,9 +226,10 @@ export class Introductions {
     this.#failures.delete(peer)
     this.#failures.set(peer, failure)
     if (this.#failures.size > MAX_FAILURES) this.#failures.delete(this.#failures.keys().next().value as PeerName)
-    if (failure.code === 'no-protocol' || failure.code === 'other-run') {
-      ledger.reject(peer, failure.code, failure.message)
-      log.warn({ peer, reason: failure.code }, `disconnected a peer that is not of this run: ${failure.message}`)
+    const { code } = failure
+    if (code === 'no-protocol' || code === 'other-run' || code === 'other-version' || code === 'not-admitted') {
+      ledger.reject(peer, code, failure.message)
+      log.warn({ peer, reason: code }, `disconnected a peer that is not of this run: ${failure.message}`)
       stranger(peer)
     } else if (failure.code === 'bad-message') {
       ledger.reject(peer, 'malformed-frame', failure.message)

@@ -21,6 +21,7 @@ const POINTS: Record<RejectReason, number> = {
   'not-admitted': 0,
   'other-run': 0,
   'no-protocol': 0,
+  'other-version': 0,
   'malformed-frame': 25,
   'too-large': 25,
   'too-many-questions': 25,

@@ -8,20 +8,22 @@ import {
   seededRandom,
   type TopicHandler,
 } from '../../protocols/index.ts'
-import { linkKind } from './addresses.ts'
+import { announced, isPrivateAddress, isRelayed, linkKind, parseAddress } from './addresses.ts'
+import { Admittance } from './admission.ts'
 import { AskService } from './ask.ts'
 import { systemClock } from './clock.ts'
 import { Counters } from './counters.ts'
+import { Finder } from './discovery/index.ts'
 import { createGater } from './gater.ts'
 import { COLOCATION_EXEMPT, Gossip, gossipOptions } from './gossip.ts'
-import { HELLO, type Hello, MAX_ADDRESS_LENGTH, MAX_ADDRESSES, MAX_INTRODUCED } from './hello.ts'
+import { HELLO, type Hello, MAX_INTRODUCED, PROTOCOL_VERSION, sayable } from './hello.ts'
 import { createHost, type Host } from './host.ts'
 import { peerNameOf, verifySignature } from './identity.ts'
 import { Introductions } from './introductions.ts'
 import { Ledger } from './ledger.ts'
 import { DEFAULT_EXPLORE, PeerManager } from './peers.ts'
 import { Reach } from './reach.ts'
-import { Reachability } from './reachability/index.ts'
+import { Connectivity } from './reachability/index.ts'
 import type {
   Ban,
   BootstrapStatus,
@@ -31,6 +33,7 @@ import type {
   NetworkEvent,
   NetworkLog,
   NetworkOptions,
+  Reachability,
   RejectReason,
 } from './types.ts'
 
@@ -40,12 +43,13 @@ const DEFAULT_MAX = 48
 const DEFAULT_HEARTBEAT = 1_000
 /** Often enough to find a dead line within half a minute. */
 const DEFAULT_PING = 10_000
+/** Bootstrap nodes that others named, kept beside those that the user named; and addresses of each. */
+const MAX_NAMED_NODES = 8
+const MAX_NODE_ADDRESSES = 2
+/** Longest wait for a peer to say what protocols it speaks, milliseconds: identification runs beside the hello. */
+const IDENTIFY_TIMEOUT = 3_000
 /** Closing politely must not hold up the daemon's end, milliseconds. */
 const STOP_TIMEOUT = 3_000
-
-/** Those of the addresses that others take. */
-const sayable = (all: readonly string[]): string[] =>
-  all.filter((one) => one.length <= MAX_ADDRESS_LENGTH).slice(0, MAX_ADDRESSES)
 
 const SILENT: NetworkLog = { debug: () => {}, info: () => {}, warn: () => {} }
 
@@ -84,7 +88,11 @@ export class Libp2pNetwork implements Network {
   #introductions!: Introductions
   #peers!: PeerManager
   #reach!: Reach
-  readonly #reachability: Reachability
+  #admittance!: Admittance
+  #finder: Finder | undefined
+  /** Bootstrap nodes that others named; at most MAX_NAMED_NODES. */
+  readonly #namedNodes = new Set<PeerName>()
+  readonly #connectivity: Connectivity
   readonly #sharedAddresses = new Set<string>(COLOCATION_EXEMPT)
   #started = false
   #stopping: Promise<void> | undefined
@@ -93,7 +101,7 @@ export class Libp2pNetwork implements Network {
     this.#options = options
     this.#log = options.log ?? SILENT
     this.self = peerNameOf(options.identity)
-    this.#reachability = new Reachability(options.relay, this.#sharedAddresses)
+    this.#connectivity = new Connectivity(options, this.#sharedAddresses)
     this.#ledger = new Ledger({
       clock: this.clock,
       log: this.#log,
@@ -113,7 +121,12 @@ export class Libp2pNetwork implements Network {
       announce = [],
       admission = { kind: 'open' },
       maxPeers = DEFAULT_MAX,
+      dht,
+      preSharedKey,
     } = this.#options
+    this.#admittance = new Admittance({ self: this.self, run, admission, preSharedKey })
+    // Where everybody may take part, gossip need not wait for hellos.
+    const admitted = preSharedKey === undefined ? undefined : (peer: PeerName) => this.#introductions.has(peer)
     this.host = await createHost({
       identity,
       run,
@@ -122,9 +135,14 @@ export class Libp2pNetwork implements Network {
       maxPeers,
       pingInterval: this.#options.pingMilliseconds ?? DEFAULT_PING,
       mdns: this.#options.mdns ?? false,
-      gossip: gossipOptions(run, topics, (peer) => this.#ledger.points(peer), this.#sharedAddresses),
-      relayServer: this.#reachability.server,
-      relayClient: this.#reachability.client,
+      gossip: gossipOptions(run, topics, (peer) => this.#ledger.points(peer), this.#sharedAddresses, admitted),
+      dht,
+      relayServer: this.#connectivity.server,
+      relayClient: this.#connectivity.client,
+      autonat: this.#options.autonat,
+      upnp: this.#options.upnp,
+      dcutr: this.#options.dcutr,
+      webrtc: this.#options.webrtc,
       gater: createGater(admission, this.#ledger),
       metrics: this.#counters.metrics(),
       refused: (detail) => this.#refused('malformed-frame', detail),
@@ -140,12 +158,16 @@ export class Libp2pNetwork implements Network {
       introduction: HELLO,
       reach: (peer) => this.#reach.to(peer),
     })
-    this.#gossip = new Gossip({ ...parts, router: this.host.services.pubsub, run, topics })
+    this.#gossip = new Gossip({ ...parts, router: this.host.services.pubsub, run, topics, admitted })
     this.#introductions = new Introductions({
       ...parts,
+      self: this.self,
       run,
       ask: this.asks,
-      mine: () => this.#hello(),
+      mine: (peer) => this.#hello(peer),
+      refusal: (peer, said) => this.#admittance.refusal(peer, said),
+      protocols: (peer) => this.#protocols(peer),
+      isDhtNode: (protocols) => dht !== undefined && protocols.includes(dht.protocol),
       isConnected: (peer) => this.#connections(peer).length > 0,
       chosen: (peer) => this.#connections(peer).some((one) => one.direction === 'outbound'),
       heard: (peer, said) => this.#heard(peer, said),
@@ -166,15 +188,15 @@ export class Libp2pNetwork implements Network {
       random: this.random('peer-manager'),
       emit: (event) => this.#emit(event),
       gone: (peer) => this.asks.forget(peer),
-      relays: () => this.#reachability.relays(),
-      beat: () => this.#reachability.look(),
+      relays: () => this.#connectivity.relays(),
+      beat: () => this.#connectivity.look(),
       usedAt: (peer) => this.asks.usedAt(peer),
       target: this.#options.targetPeers ?? DEFAULT_TARGET,
       max: maxPeers,
       heartbeat: this.#options.heartbeatMilliseconds ?? DEFAULT_HEARTBEAT,
       explore: this.#options.exploreMilliseconds ?? DEFAULT_EXPLORE,
       dialPrivate: this.#options.dialPrivate,
-      dialsRelays: this.#reachability.client !== undefined,
+      dialsRelays: this.#connectivity.client !== undefined,
       signal: this.#closing.signal,
     })
     this.#reach = new Reach({
@@ -207,18 +229,23 @@ export class Libp2pNetwork implements Network {
       const text = `cannot listen on ${this.#options.listen.join(', ')}: ${(error as Error).message}`
       throw new StarlingError('listen-failed', text, { listen: [...this.#options.listen] }, { cause: error })
     }
-    await this.#reachability.start(this.host, {
+    await this.#connectivity.start(this.host, {
       clock: this.clock,
       random: this.random('reachability'),
       log: this.#log,
       counters: this.#counters,
       known: (peer) => this.#peers.known(peer),
+      ask: this.asks,
+      peers: () => ({ services: this.#introductions.services(), others: this.connected() }),
+      changed: (reachability) => this.#emit({ kind: 'reachability', reachability }),
       trusts: (peer) => this.#introductions.has(peer) || this.#introductions.services().includes(peer),
       moved: (peer) => this.asks.renew(peer),
       signal: this.#closing.signal,
     })
     this.#gossip.start()
     this.#peers.start()
+    this.#finder = this.#createFinder()
+    this.#finder?.start()
     if (signal?.aborted) {
       await this.stop()
       signal.throwIfAborted()
@@ -233,8 +260,9 @@ export class Libp2pNetwork implements Network {
   async #stop(): Promise<void> {
     this.#closing.abort(new StarlingError('aborted', 'the network is stopping'))
     if (!this.#started) return
+    await this.#finder?.stop()
     this.#peers.stop()
-    this.#reachability.stop()
+    this.#connectivity.stop()
     this.#gossip.stop()
     await this.asks.stop()
     for (const connection of this.host.getConnections()) this.#introductions.forget(connection.remotePeer.toString())
@@ -308,7 +336,11 @@ export class Libp2pNetwork implements Network {
   }
 
   addresses(): string[] {
-    return this.host.getMultiaddrs().map(String)
+    return announced(this.host.getMultiaddrs())
+  }
+
+  reachability(): Reachability {
+    return this.#connectivity.report()
   }
 
   addressesOf(peer: PeerName): string[] {
@@ -333,8 +365,13 @@ export class Libp2pNetwork implements Network {
   }
 
   counters(): NetworkCounters {
-    const relay = this.#reachability.load()
-    return { ...this.#counters.snapshot(this.connected().length), ...(relay === undefined ? {} : { relay }) }
+    const relay = this.#connectivity.load()
+    const dht = this.#finder?.counts()
+    return {
+      ...this.#counters.snapshot(this.connected().length),
+      ...(relay === undefined ? {} : { relay }),
+      ...(dht === undefined ? {} : { dht }),
+    }
   }
 
   links(): Link[] {
@@ -359,11 +396,13 @@ export class Libp2pNetwork implements Network {
     return this.host.getConnections().filter((one) => one.status === 'open' && one.remotePeer.toString() === peer)
   }
 
-  #hello(): Hello {
+  #hello(to: PeerName): Hello {
     const known = (peer: PeerName): string[] => sayable(this.#peers.addressesOf(peer))
     const peers = this.connected().map((peer) => ({ peer, addresses: known(peer) }))
     return {
+      version: PROTOCOL_VERSION,
       run: this.#options.run,
+      ...this.#admittance.proofFor(to),
       addresses: sayable(this.addresses()),
       peers: peers.filter((one) => one.addresses.length > 0).slice(0, MAX_INTRODUCED),
     }
@@ -373,6 +412,55 @@ export class Libp2pNetwork implements Network {
     // A bootstrap node is no peer: its own addresses are the user's to name.
     if (said.role === undefined) this.#peers.learn(peer, said.addresses)
     for (const other of said.peers) this.#peers.learn(other.peer, other.addresses)
+    for (const node of said.role === undefined ? [] : (said.bootstraps ?? [])) this.#named(node)
+  }
+
+  /** A bootstrap node names another one: more of them know more peers, and one of them may go away. */
+  #named({ peer, addresses }: { peer: PeerName; addresses: string[] }): void {
+    if (this.#namedNodes.has(peer) || this.#namedNodes.size >= MAX_NAMED_NODES || peer === this.self) return
+    if (this.#peers.bootstrap().some((known) => known.peer === peer)) return
+    const usable = this.#peers.usable(peer, addresses).slice(0, MAX_NODE_ADDRESSES)
+    if (usable.length === 0) return
+    this.#namedNodes.add(peer)
+    this.#peers.addBootstrap(usable.map(String))
+  }
+
+  #createFinder(): Finder | undefined {
+    const { dht: options, run } = this.#options
+    const { dht } = this.host.services
+    if (options === undefined || dht === undefined) return undefined
+    const finder = new Finder({
+      dht,
+      host: this.host,
+      options,
+      bootstrap: options.bootstrap.map(parseAddress),
+      run,
+      clock: this.clock,
+      random: this.random('dht'),
+      log: this.#log,
+      peers: () => this.connected().length,
+      reachable: () =>
+        this.host.getMultiaddrs().some((one) => options.private === true || isRelayed(one) || !isPrivateAddress(one)),
+      found: (peer, addresses) => this.#peers.learn(peer, addresses),
+    })
+    this.onEvent((event) => {
+      if (event.kind === 'addresses') finder.addressesChanged()
+      if (event.kind === 'disconnected' && this.connected().length === 0) finder.lonely()
+    })
+    return finder
+  }
+
+  /** What a connected peer speaks, once libp2p has identified it: before that only what was spoken with it is known. */
+  async #protocols(peer: PeerName): Promise<string[]> {
+    const connection = this.#connections(peer)[0]
+    const pause = IDENTIFY_TIMEOUT / 30
+    for (let waited = 0; connection !== undefined && waited < IDENTIFY_TIMEOUT; waited += pause) {
+      const known = await this.host.peerStore.get(connection.remotePeer).catch(() => undefined)
+      if (known?.metadata.has('AgentVersion') === true) return known.protocols
+      if (this.#closing.signal.aborted) break
+      await this.clock.sleep(pause)
+    }
+    return []
   }
 
   #joined(peer: PeerName): void {

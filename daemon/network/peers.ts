@@ -280,7 +280,7 @@ export class PeerManager {
     const now = this.#parts.clock.now()
     const services = new Set(this.#parts.introductions.services())
     const everybody = this.#parts.libp2p.getPeers().map(String)
-    const connected = new Set(everybody.filter((peer) => !services.has(peer)))
+    const connected = new Set(everybody.filter((peer) => !this.#parts.introductions.isBystander(peer)))
     this.#prune(connected, now)
     if (now >= this.#nextSeek) this.#seek(now, services)
     for (const [text, entry] of this.#bootstrap) {

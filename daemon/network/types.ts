@@ -1,6 +1,7 @@
 /** What the network is made from, what it reports and what it counts. Plain data but for the narrow interfaces. */
 import type { PrivateKey } from '@libp2p/interface'
 import type { PeerName, Transport } from '../../protocols/index.ts'
+import type { DhtCounts, DhtOptions } from './discovery/index.ts'
 import type { RelayLoad, RelayOptions } from './reachability/index.ts'
 
 export type { RelayLimits, RelayLoad, RelayOptions } from './reachability/index.ts'
@@ -42,8 +43,20 @@ export interface NetworkOptions {
   announce?: readonly string[]
   /** Multiaddrs, with /p2p/ or without, dialled at the start and for ever after. */
   bootstrap?: readonly string[]
+  /** Find peers of the run in a DHT. Default: none. */
+  dht?: DhtOptions
+  /** Key that all peers of the run were given: each must prove that it has it. Default: none is asked for. */
+  preSharedKey?: Uint8Array
   /** Relays: being one, using others'. Default: neither. */
   relay?: RelayOptions
+  /** Let libp2p's AutoNAT (both versions) ask peers whether this node's addresses can be dialled, and answer others. Default false. */
+  autonat?: boolean
+  /** Ask the router to forward a port: UPnP, NAT-PMP. Default false. */
+  upnp?: boolean
+  /** Hole punching after libp2p's DCUtR, as far as Node's sockets allow it. Default false. */
+  dcutr?: boolean
+  /** WebRTC with peers behind relays; STUN servers as stun:host:port, none are asked by default. Default: no WebRTC. */
+  webrtc?: { stun: readonly string[] }
   /** Look for peers on the local network. Default false. */
   mdns?: boolean
   /** Default: open. */
@@ -87,7 +100,8 @@ export type RejectReason =
   | 'banned'
   | 'not-admitted'
   | 'other-run'
-  | 'no-protocol' // it does not speak Starling's protocols, or another version of them
+  | 'no-protocol' // it does not speak Starling's protocols
+  | 'other-version' // it speaks another version of them
   | 'malformed-frame'
   | 'too-large'
   | 'too-many-questions'
@@ -100,6 +114,7 @@ export type NetworkEvent =
   | { kind: 'connected'; peer: PeerName; address: string; direction: 'inbound' | 'outbound' }
   | { kind: 'disconnected'; peer: PeerName }
   | { kind: 'addresses'; addresses: string[] }
+  | { kind: 'reachability'; reachability: Reachability }
   | { kind: 'rejected'; peer: PeerName; reason: RejectReason; detail: string }
   | { kind: 'banned'; peer: PeerName; until: number; detail: string }
 
@@ -127,6 +142,8 @@ export interface NetworkCounters {
   relay?: RelayLoad
   /** Rejections by reason. */
   rejected: Partial<Record<RejectReason, number>>
+  /** What came of looking for peers in the DHT, if there is one. */
+  dht?: DhtCounts
   /** Open connections, and dials since the start. */
   connections: number
   dials: number
@@ -179,6 +196,8 @@ export interface Network extends Transport {
   stop(): Promise<void>
   /** Multiaddrs by which others reach this node, each ending in /p2p/<self>. */
   addresses(): string[]
+  /** Whether others can dial this node, as far as it knows; an event tells of changes. */
+  reachability(): Reachability
   /** Multiaddrs known of a peer, connected ones first. */
   addressesOf(peer: PeerName): string[]
   /** Adds addresses to go back to for ever, e.g. those of a run link. */

@@ -67,6 +67,9 @@ async function openNetwork(
     announce: options.announce,
     bootstrap: [...bootstrap],
     mdns: options.mdns,
+    ...(options.relay === undefined ? {} : { relay: options.relay, autonat: true, dcutr: true }),
+    ...(options.upnp === undefined ? {} : { upnp: options.upnp }),
+    ...(options.webrtc === undefined ? {} : { webrtc: options.webrtc }),
     ...(run?.manifest.admission.mode === 'allow-list'
       ? { admission: { kind: 'allow-list', peers: run.manifest.admission.peers } }
       : {}),

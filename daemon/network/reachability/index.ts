@@ -1,10 +1,12 @@
-/** How a node is reached from outside: relays, and what it finds out about its own addresses. */
-export { Reachability } from './reachability.ts'
-export { RELAY_PROTOCOLS, WANTED_RELAYS } from './relay-client.ts'
+/** How a node is reached from outside: its addresses, relays, direct connections in their place, and what it can say about it. */
+export { Connectivity } from './connectivity.ts'
+export { answerDialBack } from './dial-back.ts'
+export { type ReachModules, reachModules } from './modules.ts'
+export { OwnAddresses } from './own-addresses.ts'
+export { RELAY_PROTOCOLS } from './relay-client.ts'
 export {
   createRelayServer,
   DEFAULT_RELAY_LIMITS,
-  RELAY_WINDOW,
   type RelayLimits,
   type RelayLoad,
   type RelayServer,
