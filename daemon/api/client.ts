@@ -1,5 +1,5 @@
 /** How the commands talk to a running node. */
-import { request } from 'node:http'
+import { request as httpRequest } from 'node:http'
 import { StarlingError } from '../../protocols/index.ts'
 import type { NodeEvent } from '../types.ts'
 import type { Endpoint } from './endpoint.ts'
@@ -20,10 +20,36 @@ const headersOf = (place: Place): Record<string, string> =>
  * ours), or the node's own code.
  */
 export async function callApi<T>(place: Place, method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> {
+  const answer = await request(place, method, path, body)
+  const parsed = parseJson(answer.text, place)
+  if (answer.status < 400) return parsed as T
+  throw refusal(parsed, answer.status, place)
+}
+
+/** The Prometheus text of a node. Throws like {@link callApi}. */
+export async function readMetrics(place: Place): Promise<string> {
+  const answer = await request(place, 'GET', 'metrics')
+  if (answer.status < 400) return answer.text
+  throw refusal(parseJson(answer.text, place), answer.status, place)
+}
+
+/** The node's own error. */
+function refusal(parsed: unknown, status: number, place: Place): StarlingError {
+  const { error } = parsed as { error?: { code?: unknown; message?: unknown } }
+  if (typeof error?.code !== 'string' || typeof error.message !== 'string') return mismatch(place)
+  return new StarlingError(error.code, error.message, { status })
+}
+
+function request(
+  place: Place,
+  method: 'GET' | 'POST',
+  path: string,
+  body?: unknown,
+): Promise<{ status: number; text: string }> {
   const text = body === undefined ? undefined : JSON.stringify(body)
   const headers = { ...headersOf(place), ...(text === undefined ? {} : { 'content-type': 'application/json' }) }
-  const answer = await new Promise<{ status: number; text: string }>((resolve, reject) => {
-    const asked = request(
+  return new Promise((resolve, reject) => {
+    const asked = httpRequest(
       new URL(path, place.url),
       { method, headers, signal: AbortSignal.timeout(ANSWER_TIMEOUT) },
       (response) => {
@@ -43,11 +69,6 @@ export async function callApi<T>(place: Place, method: 'GET' | 'POST', path: str
     asked.on('error', (error) => reject(unreachable(error, place)))
     asked.end(text)
   })
-  const parsed = parseJson(answer.text, place)
-  if (answer.status < 400) return parsed as T
-  const { error } = parsed as { error?: { code?: unknown; message?: unknown } }
-  if (typeof error?.code !== 'string' || typeof error.message !== 'string') throw mismatch(place)
-  throw new StarlingError(error.code, error.message, { status: answer.status })
 }
 
 function parseJson(text: string, place: Place): unknown {
@@ -87,7 +108,7 @@ export async function followEvents(
 ): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const headers = { ...headersOf(place), 'last-event-id': String(after) }
-    const asked = request(new URL('api/events/stream', place.url), { headers, signal }, (response) => {
+    const asked = httpRequest(new URL('api/events/stream', place.url), { headers, signal }, (response) => {
       if (response.statusCode !== 200) {
         response.resume()
         reject(

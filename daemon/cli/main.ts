@@ -1,9 +1,9 @@
 /** The command line. Every command is a file of its own in commands/, and loads what it needs when it runs: help is instant. */
 import '../shims.ts'
-import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { bench } from './commands/bench.ts'
 import { bootstrap } from './commands/bootstrap.ts'
+import { bundle } from './commands/bundle.ts'
 import { doctor } from './commands/doctor.ts'
 import { evaluate } from './commands/evaluate.ts'
 import { events } from './commands/events.ts'
@@ -20,12 +20,7 @@ import { status } from './commands/status.ts'
 import { stop } from './commands/stop.ts'
 import { swarm } from './commands/swarm.ts'
 import { codeOf, exitCodeOf, lineOf, OK } from './errors.ts'
-
-/** Version in package.json, three folders above the compiled file. */
-export function version(): string {
-  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
-}
+import { version } from './program.ts'
 
 function build(report: (code: number) => void): Command {
   const program = new Command('starling')
@@ -58,6 +53,7 @@ function build(report: (code: number) => void): Command {
     replay,
     simulate,
     doctor,
+    bundle,
     bench,
   ]) {
     const made = command(report)
