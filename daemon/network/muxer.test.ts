@@ -62,3 +62,15 @@ test('so does sending pings without reading the answers', async (t) => {
   }, 'the refusal')
   assert.deepEqual(found, [])
 })
+
+test('a connection that ends while a stream is being opened breaks that stream and nothing else', async (t) => {
+  const found = watchRejections(t)
+  const [a, b] = await startPair(t)
+  const [connection] = a.host.getConnections()
+  const { muxer } = connection as unknown as { muxer: { createStream(): Promise<unknown> } }
+  const opened = muxer.createStream()
+  ;(lineOf(a) as unknown as { abort(error: Error): void }).abort(new Error('the line is cut'))
+  await opened.catch(() => undefined)
+  await until(() => b.host.getConnections().every((each) => each.status !== 'open'), 'the other side to notice')
+  assert.deepEqual(found, [])
+})

@@ -3,6 +3,8 @@
  *
  * The decoder of @libp2p/yamux waits for a whole data frame before the stream's window is looked at, and its header may announce 4 GiB: whoever passed
  * the handshake could fill the memory. It also answers every ping and every refused stream, whether or not the other end reads. Both are bounded here, in front of it.
+ *
+ * And it opens a stream in a microtask, where nobody catches what is thrown when the connection has just ended: whoever died at the wrong moment would end the daemon.
  */
 import type { MessageStream, StreamMuxer, StreamMuxerFactory } from '@libp2p/interface'
 import { yamux } from '@libp2p/yamux'
@@ -20,6 +22,7 @@ export const MAX_STREAMS = 64
 
 const HEADER_BYTES = 12
 const DATA = 0
+const WINDOW_UPDATE = 1
 
 /** Reads along with the muxer and keeps nothing but the header it is in. */
 export class FrameWatch {
@@ -84,8 +87,24 @@ export function boundedYamux(refused: (detail: string) => void): () => StreamMux
           }
           onData.call(muxer, data)
         }
+        quietWindows(muxer)
         return muxer
       },
+    }
+  }
+}
+
+/** A window for a connection that has ended is not sent and not complained of: its streams are ended with it. What carries data still throws, to its writer. */
+function quietWindows(muxer: StreamMuxer): void {
+  const inner = muxer as StreamMuxer & { sendFrame(header: { type: number }, data?: unknown): boolean }
+  const { sendFrame } = inner
+  inner.sendFrame = (header, data) => {
+    try {
+      return sendFrame.call(inner, header, data)
+    } catch (error) {
+      if (header.type !== WINDOW_UPDATE) throw error
+      inner.abort(error as Error)
+      return false
     }
   }
 }
