@@ -76,7 +76,7 @@ export async function writeCheckpointManifest(
 export const corrupt = (path: string, what: string, cause?: unknown): StarlingError =>
   new StarlingError('checkpoint-corrupt', `the checkpoint ${path} is damaged: ${what}`, { path, what }, { cause })
 
-/** Reads and checks the manifest of a checkpoint folder. Throws StarlingError 'checkpoint-missing' or 'checkpoint-corrupt'. */
+/** Reads and checks the manifest of a checkpoint folder. Throws StarlingError 'checkpoint-missing', 'checkpoint-newer' or 'checkpoint-corrupt'. */
 export async function readCheckpointManifest(path: string): Promise<CheckpointManifest> {
   let text: string
   try {
@@ -95,6 +95,11 @@ export async function readCheckpointManifest(path: string): Promise<CheckpointMa
     value = JSON.parse(text)
   } catch (error) {
     throw corrupt(path, `${MANIFEST_FILE} is not JSON`, error)
+  }
+  const written = (value as { checkpoint?: { version?: unknown } } | null)?.checkpoint?.version
+  if (typeof written === 'number' && written > CHECKPOINT_VERSION) {
+    const message = `the checkpoint ${path} was written by a newer Starling (version ${written}, this one knows up to ${CHECKPOINT_VERSION}); install that version again`
+    throw new StarlingError('checkpoint-newer', message, { path, version: written })
   }
   const envelope = envelopeSchema.safeParse(value)
   if (!envelope.success) {

@@ -93,6 +93,15 @@ describe('checkpoints', () => {
     await assert.rejects(readCheckpointManifest(folder), { code: 'checkpoint-missing' })
   })
 
+  it('refuses one of a newer version instead of going back to an older one', async () => {
+    const checkpoints = openCheckpoints(join(folder, 'newer'), quietLog)
+    await checkpoints.write(stateOf(1))
+    const { path } = await checkpoints.write(stateOf(2))
+    const manifest = join(path, 'manifest.json')
+    await writeFile(manifest, (await readFile(manifest, 'utf8')).replace('"version":1', '"version":2'))
+    await assert.rejects(checkpoints.newest(step), { code: 'checkpoint-newer', message: /newer Starling \(version 2/ })
+  })
+
   it('says so when there are checkpoints and none is whole', async () => {
     const checkpoints = openCheckpoints(join(folder, 'all-bad'), quietLog)
     await checkpoints.write(stateOf(1))

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { openDataFolder } from './folder.ts'
+import { FOLDER_FORMAT } from './format.ts'
 
 let base: string
 before(async () => {
@@ -20,6 +21,22 @@ describe('data folder', () => {
     await first.close()
     const second = await openDataFolder(path)
     await second.close()
+  })
+
+  it('of a newer program is left alone, one without a format is of the first', async () => {
+    const path = join(base, 'format')
+    await (await openDataFolder(path)).close()
+    assert.equal(await readFile(join(path, 'format'), 'utf8'), `${FOLDER_FORMAT}\n`)
+    await rm(join(path, 'format'))
+    await (await openDataFolder(path)).close()
+    assert.equal(await readFile(join(path, 'format'), 'utf8'), `${FOLDER_FORMAT}\n`)
+
+    await writeFile(join(path, 'format'), `${FOLDER_FORMAT + 1}\n`)
+    await writeFile(join(path, 'half.writing'), 'not ours to remove')
+    await assert.rejects(openDataFolder(path), { code: 'folder-newer', message: /newer Starling \(format 2, this one/ })
+    assert.ok((await readdir(path)).includes('half.writing'))
+    await writeFile(join(path, 'format'), 'two')
+    await assert.rejects(openDataFolder(path), { code: 'data-folder-unusable', message: /should hold its format/ })
   })
 
   it('keeps records apart by prefix and across openings', async () => {

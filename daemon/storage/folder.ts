@@ -1,6 +1,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { MAX_RECORD_BYTES, type RecordStore, StarlingError } from '../../protocols/index.ts'
+import { checkFormat } from './format.ts'
 import { openRecords, reasonOf } from './records.ts'
 
 /** Who keeps records: each has its own key space. */
@@ -16,6 +17,7 @@ export const LOG_FILE = 'log/node.log'
  * The folder of one node. Layout:
  *
  * ```
+ * format           what form the folder has, see format.ts
  * identity.key     Ed25519 private key, mode 600
  * run.cbor         the run's manifest as its canonical bytes
  * api.json         process id and API address of the daemon that runs on this folder
@@ -38,8 +40,8 @@ export interface DataFolder {
 }
 
 /**
- * Makes the folder (mode 700) if needed and takes it for this process. Throws StarlingError 'data-folder-in-use' when another daemon has it, and
- * 'data-folder-unusable' when it cannot be made, read or written.
+ * Makes the folder (mode 700) if needed and takes it for this process. Throws StarlingError 'data-folder-in-use' when another daemon has it,
+ * 'folder-newer' when a later program has written it, and 'data-folder-unusable' when it cannot be made, read or written.
  */
 export async function openDataFolder(path: string): Promise<DataFolder> {
   const folder = resolve(path)
@@ -49,8 +51,9 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
 
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 })
+    await checkFormat(folder)
   } catch (error) {
-    throw unusable(messageOf(error), error)
+    throw error instanceof StarlingError ? error : unusable(messageOf(error), error)
   }
   const { database, repaired } = await openRecords(file('records')).catch((error: unknown) => {
     const cause = error instanceof Error ? (error.cause as { code?: string } | undefined) : undefined
