@@ -205,7 +205,11 @@ async function once(recovery) {
     const pauses = seen.steps.slice(1).map(({ time }, i) => (time - seen.steps[i].time) / 1_000)
     const goal = reached()
     const round = (value) => Math.round(value * 1_000) / 1_000
-    const statuses = await Promise.all(alive().map(async ({ name, node }) => ({ name, ...(await node.status()) })))
+    // One that ended by itself does not answer; it is among those that died alone.
+    const answers = await Promise.allSettled(
+      alive().map(async ({ name, node }) => ({ name, ...(await node.status()) })),
+    )
+    const statuses = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []))
     const summary = {
       recovery,
       seconds: Math.round((ended - began) / 1_000),
