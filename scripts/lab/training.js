@@ -7,7 +7,7 @@ import { PORT } from './topology.js'
 const STUN_PORT = 3478
 
 /** Longest wait for a node to start or to join on a busy machine, s. */
-export const START_PATIENCE = 120
+export const START_PATIENCE = 300
 
 /** Exchanges at each of two peers that count as training together. */
 const EXCHANGES = 3

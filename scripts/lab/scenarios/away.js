@@ -40,7 +40,7 @@ async function back({ one, two, traveller }, since, signal) {
 export const sleep = {
   name: 'sleep',
   about: `one of three machines sleeps for ${SLEEP} s (SIGSTOP: its connections hang), then wakes up`,
-  limit: 480,
+  limit: 900,
   async run(lab) {
     const { signal } = lab
     const all = await three(lab)
@@ -71,7 +71,7 @@ export const sleep = {
 export const move = {
   name: 'move',
   about: 'one of three machines gets another address, its old one is gone, and nobody tells anybody',
-  limit: 400,
+  limit: 900,
   async run(lab) {
     const { signal, topology } = lab
     const all = await three(lab)

@@ -8,7 +8,7 @@ const AWAY = 40
 export const bootstrap = {
   name: 'bootstrap',
   about: `the bootstrap node is killed and started again ${AWAY} s later; then somebody joins from behind a router`,
-  limit: 480,
+  limit: 900,
   async run(lab) {
     const { topology, crew, folder, signal } = lab
     const relay = await startBootstrap(lab)

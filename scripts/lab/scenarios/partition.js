@@ -20,7 +20,7 @@ const GRACE = 25
 export const partition = {
   name: 'partition',
   about: `four machines; for ${PARTITION} s two cannot reach the other two (packets dropped), then they can again`,
-  limit: 480,
+  limit: 900,
   async run({ topology, crew, folder, signal }) {
     const run = writeRun(folder)
     const first = await ready(crew.start('one', 'c1', ['start', run, ...topology.publicly('c1'), '--threads', '1']), {

@@ -11,7 +11,7 @@ export const slow = {
   name: 'slow',
   about:
     'links of 10 Mbit/s with 5 % of the packets lost, between two public machines, with gpt-nano (0.82 M parameters)',
-  limit: 400,
+  limit: 900,
   async run({ topology, crew, folder, signal }) {
     let delayed = false
     for (const host of ['c1', 'c2']) {
