@@ -1,5 +1,5 @@
 /**
- * Directions that the robust rules and the guards are there for, on a small network. Full tables: scripts/experiments/attacks.js and merge.js.
+ * Directions that the robust rules and the guards are there for, on a small network. Full tables: scripts/experiments.
  * The bounds are loose on purpose: what is asserted is who learns and who does not, never by how much.
  */
 import assert from 'node:assert/strict'

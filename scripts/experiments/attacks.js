@@ -13,6 +13,7 @@ import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { attacks, mixing, seededRandom } from '../../dist/protocols/index.js'
 import { everybody, mlpSymmetries, randomPulls, trainInRounds } from '../../dist/simulator/testing/gossip-rounds.js'
+import { attackBy, mixes } from './rounds.js'
 import { markdown, mean, share } from './table.js'
 
 const { values } = parseArgs({
@@ -26,11 +27,6 @@ const { values } = parseArgs({
 })
 const seeds = values.seeds.split(',').map(Number)
 const PEERS = 13
-
-const mixes = (make) => (kernels) => {
-  const options = make()
-  return (own, messages, scratch) => mixing.mix(kernels, own, messages, options, scratch)
-}
 
 /** Options of the rounds for each row, given how many liars the rule is told to expect. */
 const rules = {
@@ -70,12 +66,7 @@ function cell(rule, attack, { faulty = 3, expected = faulty, ...more } = {}) {
       ...(attack === 'none'
         ? {}
         : {
-            attack: (model, peer) =>
-              attacks.createAttack(attack, {
-                // Liars that rotate do it alike, or they would not stand together.
-                random: seededRandom('attack', seed, attack.startsWith('rotation') ? 0 : peer),
-                symmetries: mlpSymmetries(model),
-              }),
+            attack: attackBy(attack, seed),
           }),
     })
     const standing = result.standings.at(-1)

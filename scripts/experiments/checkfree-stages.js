@@ -1,4 +1,4 @@
-/** A small model cut into stages, all of them in this process: what scripts/experiments/checkfree.js and skippipe-omission.js train. */
+/** A small model cut into stages, all of them in this process: what the experiments checkfree and skippipe-omission train. */
 import { loadKernels, SharedVectors } from '../../dist/kernels/index.js'
 import { cutModel, dataSchema, openDataset, openEngine, StageTrainer, stageVectors } from '../../dist/models/index.js'
 import { seededRandom } from '../../dist/protocols/index.js'
@@ -10,11 +10,11 @@ const SHAPE = { architecture: 'decoder', context: 64, width: 48, heads: 4, hidde
  * Adam at a constant 1e-3, without decay, gradients clipped per stage to 1: the paper's settings (section 5.1) on the embedded stories. The seed is that of the start and of
  * the batches' order.
  */
-export async function stagesInOneProcess({ seed, stages, microbatches, rows = 8, steps }) {
+export async function stagesInOneProcess({ seed, stages, microbatches, rows = 8, steps, shape = SHAPE }) {
   const engine = await openEngine({ threads: 1 })
   const data = dataSchema.parse({ source: 'stories' })
-  const dataset = await openDataset({ data, context: SHAPE.context, seed, shard: { index: 0, count: 1 } })
-  const model = { ...SHAPE, layers: stages, vocabulary: dataset.classes }
+  const dataset = await openDataset({ data, context: shape.context, seed, shard: { index: 0, count: 1 } })
+  const model = { ...shape, layers: stages, vocabulary: dataset.classes }
   const optimizer = { name: 'adamw', learningRate: 1e-3, beta2: 0.999, weightDecay: 0 }
   const training = { batch: microbatches * rows, steps, warmup: 0, finalRate: 1, optimizer }
   const cut = cutModel(model, { stages, places: stages, microbatches, accumulators: 1 }, training.batch)

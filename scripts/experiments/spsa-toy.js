@@ -49,7 +49,7 @@ const pretraining = {
   optimizer: { name: 'adamw', learningRate: 0.005, weightDecay: 0.1, beta2: 0.99 },
 }
 /** Local steps of `seeded`: constant rate, so that runs of different lengths can be compared. */
-const local = {
+export const local = {
   batch: 16,
   steps: 1_000_000,
   warmup: 0,
@@ -71,8 +71,8 @@ export function relabelled(bytes) {
   return bytes.map((byte) => table[byte])
 }
 
-/** Trains the decoder on the stories and opens the shifted ones. `note` is told how it goes. */
-export async function openToy({ engine: prefer, note = () => {} } = {}) {
+/** Trains the decoder on the stories, `pretrain` steps of the schedule, and opens the shifted ones. `note` is told how it goes. */
+export async function openToy({ engine: prefer, note = () => {}, pretrain = pretraining.steps } = {}) {
   const engine = await openEngine({ threads: 1, ...(prefer === undefined ? {} : { prefer }) })
   const { length } = layoutOf(model)
   const moments = Object.keys(trainerVectors(model, local)).filter((name) => !['theta', 'gradient'].includes(name))
@@ -117,7 +117,7 @@ export async function openToy({ engine: prefer, note = () => {} } = {}) {
     dataset: await open(stories, { rule: 'shuffled' }, 0),
   })
   initialize(teacher.layout, model, 1, vectors.float32('theta'))
-  while (teacher.stepNumber < pretraining.steps) {
+  while (teacher.stepNumber < pretrain) {
     const { step, loss } = teacher.step()
     if (step % 500 === 0) note(`backpropagation, step ${step}: ${loss.toFixed(3)}`)
   }

@@ -1,6 +1,6 @@
 /**
  * Peers that train the small network of simulator/learners and mix their models in rounds: no network and no clock, so that what is compared
- * are the rules alone. For tests of directions and for scripts/experiments/{attacks,merge}.js.
+ * are the rules alone. For tests of directions and for scripts/experiments.
  */
 import { type Kernels, loadKernels, SharedVectors } from '../../kernels/index.ts'
 import { type attacks, mixing, seededRandom } from '../../protocols/index.ts'

@@ -1,29 +1,27 @@
 #!/usr/bin/env node
 /**
- * Does one byte per gradient learn, and do more machines help? A decoder that knows the stories meets them with eight letters exchanged and is adapted
- * by `spsa` (spsa-toy.js): with 1 to 8 machines and each scaling, with the byte against gradients in full precision and against the
- * quantizer of the reference code, with both kinds of directions, and with `seeded` at as many bytes.
+ * What in `spsa` matters? A decoder that knows the stories meets them with eight letters exchanged and is adapted by four machines (spsa-toy.js): with the byte, in full precision and through
+ * the quantizer of the reference code, with both kinds of directions, other rates and epsilons, and with `seeded` at as many bytes. How many machines, and bytes against other ways to train,
+ * are the experiment `one-byte` of run.js.
  *
- * Prints a JSON object per arm as it ends, and one with the means over the seeds and what was claimed of them at the end.
+ * Prints a JSON object per arm as it ends, and one with the means over the seeds at the end.
  * Arms of one seed differ in nothing else: the same batches and the same directions, where the kind is the same.
  *
- *   node scripts/experiments/spsa-machines.js [--rounds 400] [--seeds 3] [--only machines,decay,codes,directions,seeded,rates,epsilon]
- *     [--engine native] [--plot docs/spsa-machines.svg] [--results FILE]
+ *   node scripts/experiments/spsa-ablations.js [--rounds 200] [--seeds 2] [--only codes,directions,seeded,rates,epsilon] [--engine native] [--results FILE]
  *
  * --results names what an earlier call printed with the same options: what is in it is not played again. With --seeds 0 nothing is, and the means are of that.
  */
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
-import { linePlot } from './plot.js'
 import { gradientFigures, openToy, playSeeded, playSpsa } from './spsa-toy.js'
+import { mean } from './table.js'
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '400' },
-    seeds: { type: 'string', default: '3' },
-    only: { type: 'string', default: 'machines,codes,directions,seeded' },
+    rounds: { type: 'string', default: '200' },
+    seeds: { type: 'string', default: '2' },
+    only: { type: 'string', default: 'codes,directions,seeded' },
     engine: { type: 'string' },
-    plot: { type: 'string' },
     results: { type: 'string' },
   },
 })
@@ -36,20 +34,7 @@ const SAMPLES = 4
 const marks = Array.from({ length: 16 }, (_, i) => Math.round(((i + 1) * rounds) / 16))
 
 /** The arms, by name. What they do not say is in the defaults of spsa-toy.js: 4 machines, sum, learning rate 5e-4, the byte, signs. */
-const arms = {}
-if (parts.includes('machines')) {
-  for (const machines of [1, 2, 4, 8]) arms[`sum, ${machines}`] = { machines }
-  // With one machine the scalings are the same.
-  for (const machines of [2, 4, 8]) arms[`sqrt, ${machines}`] = { machines, scaling: 'sqrt' }
-  arms['mean, 4'] = { scaling: 'mean' }
-} else arms['sum, 4'] = {}
-if (parts.includes('decay')) {
-  // The product's schedule: the rate falls to a tenth.
-  for (const machines of [4, 8])
-    for (const scaling of ['sum', 'sqrt'])
-      arms[`decay: ${scaling}, ${machines}`] = { machines, scaling, finalRate: 0.1 }
-  arms['decay: float32'] = { code: 'float32', finalRate: 0.1 }
-}
+const arms = { 'sum, 4': {} }
 if (parts.includes('codes')) {
   arms.float32 = { code: 'float32' }
   arms.reference = { code: 'reference' }
@@ -82,8 +67,6 @@ if (parts.includes('seeded')) {
   seeded(10, 64, 0.05, 8)
   seeded(40, 256, 0.05)
 }
-
-const mean = (list) => list.reduce((sum, value) => sum + value, 0) / list.length
 
 /** What an earlier call printed, and what this one adds: the world, and one line per arm and seed. */
 const earlier =
@@ -127,49 +110,17 @@ const summary = Object.fromEntries(
   }),
 )
 
-/** Loss of one arm over that of another at the i-th mark from the end, means over the seeds that both have; null without such a seed. */
-function ratio(one, other, back = 1) {
-  const at = ({ losses }) => Object.values(losses).at(-back)
+/** Final loss of one arm over that of another, means over the seeds that both have; null without such a seed. */
+function ratio(one, other) {
   const pairs = runsOf(one).flatMap((run) => {
     const same = runsOf(other).find(({ seed }) => seed === run.seed)
-    return same === undefined ? [] : [[at(run), at(same)]]
+    return same === undefined ? [] : [[run.final, same.final]]
   })
   return pairs.length === 0 ? null : mean(pairs.map(([a]) => a)) / mean(pairs.map(([, b]) => b))
 }
-const HALF = 1 + marks.length / 2
 const claims = {}
-if (parts.includes('machines')) {
-  claims.everyDoublingOfMachinesHelps = [1, 2, 4].every((n) => (ratio(`sum, ${2 * n}`, `sum, ${n}`) ?? 1) < 1)
-  // At the same rate: half-way, and at the end, where a constant rate that is too large for the rest shows.
-  claims.sumOverSqrt = Object.fromEntries(
-    [2, 4, 8].map((n) => [n, { half: ratio(`sum, ${n}`, `sqrt, ${n}`, HALF), end: ratio(`sum, ${n}`, `sqrt, ${n}`) }]),
-  )
-}
-if (parts.includes('decay')) {
-  claims.sumOverSqrtWithDecay = Object.fromEntries(
-    [4, 8].map((n) => [n, ratio(`decay: sum, ${n}`, `decay: sqrt, ${n}`)]),
-  )
-  claims.byteOverFloat32WithDecay = ratio('decay: sum, 4', 'decay: float32')
-}
 if (parts.includes('codes')) {
   claims.byteOverFloat32 = ratio('sum, 4', 'float32')
   claims.byteWithinOnePercentOfFloat32 = Math.abs((claims.byteOverFloat32 ?? Number.NaN) - 1) < 0.01
 }
 console.log(JSON.stringify({ ...world, rounds, samples: SAMPLES, summary, claims }))
-
-if (values.plot !== undefined) {
-  const lines = Object.entries(summary).filter(([name]) => /^(sum|sqrt), /.test(name))
-  const counts = ['1', '2', '4', '8']
-  const series = lines.map(([name, { losses }]) => {
-    const [scaling, machines] = name.split(', ')
-    return {
-      name: `${machines} machine${machines === '1' ? '' : 's'}${scaling === 'sqrt' ? ', 1/√n' : ''}`,
-      points: [[0, world.shifted], ...Object.entries(losses).map(([mark, loss]) => [Number(mark), loss])],
-      dashed: scaling === 'sqrt',
-      colour: counts.indexOf(machines),
-    }
-  })
-  const title = 'Adapting to a new spelling with one byte per gradient'
-  const labels = { x: `rounds of ${SAMPLES} bytes per machine`, y: 'validation loss, nats per byte' }
-  await writeFile(values.plot, linePlot({ title, ...labels, series }))
-}
