@@ -1,7 +1,7 @@
 /** The shapes that the parts of the daemon, its HTTP API and its page share. Plain data throughout: what is here travels as JSON. */
 import type { GenerateOptions } from '../models/index.ts'
 import type { PeerName, StrategyEvent } from '../protocols/index.ts'
-import type { LinkKind, Reachability, RelayOptions } from './network/index.ts'
+import type { DhtOptions, LinkKind, Reachability, RelayOptions } from './network/index.ts'
 
 /** Events of the daemon itself, beside the strategy's. */
 export type DaemonEvent =
@@ -10,6 +10,8 @@ export type DaemonEvent =
   | { kind: 'member-left'; member: PeerName; reason: 'silent' | 'leaving' }
   | { kind: 'connected'; remote: PeerName }
   | { kind: 'disconnected'; remote: PeerName }
+  /** Whether others can dial this node is known now, or has changed. */
+  | { kind: 'reachability'; state: Reachability['state']; reason?: string; advice?: string }
   | { kind: 'checkpoint'; step: number; path: string; bytes: number; milliseconds: number }
   | { kind: 'resumed'; step: number; path: string }
   | { kind: 'trainer-crashed'; message: string; restarts: number }
@@ -196,6 +198,12 @@ export interface NodeOptions {
   /** Multiaddrs to dial at the start and to go back to. */
   bootstrap: string[]
   mdns: boolean
+  /** Name of the network that it is on: links carry it. */
+  network?: string
+  /** A DHT in which it looks for peers of the run. */
+  dht?: DhtOptions
+  /** Key of a run whose admission is pre-shared-key. */
+  preSharedKey?: Uint8Array
   /** Being reached through relays, and being one. Default: neither. */
   relay?: RelayOptions
   /** Ask the router for a port. Default false. */

@@ -254,6 +254,7 @@ const WORTH: ReadonlySet<NodeEvent['kind']> = new Set([
   'stage-recovered',
   'plan-agreed',
   'final-elsewhere',
+  'reachability',
 ])
 
 function isWorthALine(event: NodeEvent, self: string): boolean {

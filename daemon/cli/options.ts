@@ -130,9 +130,15 @@ export function nodeOptions(): Option[] {
       'where to listen; may be given several times (default: /ip4/0.0.0.0/tcp/0)',
     ).argParser(multiaddr),
     new Option('--announce <multiaddr>', 'an address to tell others beside those').argParser(multiaddr),
-    new Option('--bootstrap <multiaddr>', 'a peer to dial at the start; may be given several times').argParser(
-      multiaddr,
+    new Option(
+      '--bootstrap <multiaddr>',
+      'a bootstrap node or peer to dial and to go back to; may be given several times',
+    ).argParser(multiaddr),
+    new Option(
+      '--network <name|file>',
+      'find peers through the bootstrap nodes and the DHT of this network: amino, test, a file, or none (default: that of the link)',
     ),
+    new Option('--psk <file>', 'file with the pre-shared key of a run that asks for one: 64 hexadecimal digits'),
     new Option('--local', 'listen on this machine only'),
     new Option('--relay', 'carry the connections of peers that nobody can dial, where everybody can dial this one'),
     new Option('--no-relay', 'neither dial others through relays nor be dialled through them'),
@@ -157,7 +163,8 @@ export function nodeOptions(): Option[] {
     new Option('--port <port>', 'port of the API and the page; 0 picks a free one')
       .argParser(whole(0, 65_535))
       .default(0),
-    new Option('--api-token <token>', 'token that the API asks for'),
+    // On a command line other users of the machine can read it.
+    new Option('--api-token <token>', 'token that the API asks for').env('STARLING_API_TOKEN'),
     new Option('--attack <name[:strength]>', 'lie to the others in this way, for a demonstration').hideHelp(),
     new Option('--stay', 'keep serving state and page when the training is done'),
     ...logOptions(),
@@ -172,6 +179,8 @@ export interface NodeFlags extends LogFlags {
   listen?: string[]
   announce?: string[]
   bootstrap?: string[]
+  network?: string
+  psk?: string
   local?: true
   relay?: boolean
   upnp?: true

@@ -11,23 +11,30 @@ const NAMED = 3
 /** A refusal longer ago than this explains nothing any more, milliseconds. */
 const RECENT = 10 * 60_000
 
+/** A peer id inside a longer text. */
+const PEER_ID = /12D3Koo[1-9A-HJ-NP-Za-km-z]{45}/g
+
 const REFUSED: Partial<Record<RejectReason, { because: (who: string, detail: string) => string; advice: string }>> = {
   banned: {
     because: (who) => `${who} is refused for a while after proven faults`,
     advice: 'Bans end after half an hour; starling events says what the faults were.',
   },
   'not-admitted': {
-    because: (who) => `${who} wants to take part and is not on the allow-list of this run`,
+    because: (_, detail) => detail,
     advice:
-      'A run that admits it needs its peer id under admission.peers in run.yaml: that is another run, with another link.',
+      'Who may take part stands under admission in the run.yaml of whoever started the run; starling status shows the id of this peer.',
   },
   'other-run': {
     because: (who) => `${who} is of another run`,
     advice: 'Compare the links: the part after starling:// names the run.',
   },
+  'other-version': {
+    because: (_, detail) => detail,
+    advice: 'Install the same version on both machines: starling --version',
+  },
   'no-protocol': {
-    because: (who) => `${who} speaks another version of Starling's protocols, or none`,
-    advice: 'Compare the versions on both machines with: starling --version',
+    because: (who) => `what answers there (${who}) does not speak Starling's protocol`,
+    advice: 'Check the address: another program may have that port.',
   },
 }
 
@@ -43,7 +50,7 @@ export function whyAlone(
   for (const [reason, { peer, detail, time }] of situation.refusals) {
     const known = REFUSED[reason]
     if (known === undefined || now - time > RECENT) continue
-    because.push(known.because(shortName(peer), detail))
+    because.push(known.because(shortName(peer), detail.replace(PEER_ID, shortName)))
     advice.push(known.advice)
   }
   const { bootstrap, reachability } = network
@@ -58,12 +65,16 @@ export function whyAlone(
     because.push(deadEnds(dead, bootstrap.length))
     advice.push(...mend(dead, now - situation.begun))
   } else if (failing.length === 0 && because.length === 0) {
-    const connected = bootstrap.filter((one) => one.connected)
+    const answering = bootstrap.filter((one) => one.connected)
+    const services = answering.filter(({ service }) => service)
     because.push(
-      connected.length > 0
-        ? `${count(connected.length, 'known node')} ${connected.length === 1 ? 'answers' : 'answer'}, but no peer of the run is there`
-        : `${count(bootstrap.length, 'known address')} ${bootstrap.length === 1 ? 'is' : 'are'} being tried`,
+      services.length > 0
+        ? `${count(services.length, 'bootstrap node')} ${services.length === 1 ? 'answers and knows' : 'answer and know'} no peer of the run`
+        : answering.length > 0
+          ? 'connected, and not introduced yet'
+          : `${count(bootstrap.length, 'known address')} ${bootstrap.length === 1 ? 'is' : 'are'} being tried`,
     )
+    if (services.length > 0) advice.push('Is a peer of the run up, and does it know the same bootstrap nodes?')
   }
   if (reachability?.state === 'private') {
     because.push(`others cannot dial this node${reachability.reason === undefined ? '' : ` (${reachability.reason})`}`)

@@ -74,13 +74,22 @@ describe('why a node waits', () => {
 
   it('another version, another run, not admitted: says which, not that nobody answers', () => {
     for (const [reason, words] of [
-      ['no-protocol', /speaks another version/],
+      ['no-protocol', /does not speak Starling's protocol/],
+      ['other-version', /hzEgur speaks version 2/],
       ['other-run', /is of another run/],
       ['not-admitted', /not on the allow-list/],
     ] as const) {
-      const refused = { address: ADDRESS, peer: OTHER, connected: false, failures: 0, error: 'turned away' }
+      const refused = {
+        address: ADDRESS,
+        peer: OTHER,
+        connected: false,
+       
+        failures: 0,
+        error: 'turned away',
+      }
       const known = facts([], cut([refused]))
-      known.situation.network({ kind: 'rejected', peer: OTHER, reason, detail: 'x' }, NOW)
+      const detail = reason === 'other-version' ? `peer ${OTHER} speaks version 2` : `${OTHER} is not on the allow-list`
+      known.situation.network({ kind: 'rejected', peer: OTHER, reason, detail }, NOW)
       const { because, advice } = explain(known)
       assert.match(because, words)
       assert.doesNotMatch(because, /reached/)

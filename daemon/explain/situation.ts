@@ -36,7 +36,13 @@ const PROGRESS: ReadonlySet<NodeEvent['kind']> = new Set([
 ])
 
 /** Reasons that keep a stranger from becoming a peer; faults of peers are another matter. */
-const REFUSALS: ReadonlySet<string> = new Set<RejectReason>(['banned', 'not-admitted', 'other-run', 'no-protocol'])
+const REFUSALS: ReadonlySet<string> = new Set<RejectReason>([
+  'banned',
+  'not-admitted',
+  'other-run',
+  'other-version',
+  'no-protocol',
+])
 
 export class Situation {
   /** The data folder was opened then. */

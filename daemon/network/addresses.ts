@@ -82,12 +82,12 @@ export function isLoopback(address: Multiaddr): boolean {
 const MAX_PER_RELAY = 2
 
 /**
- * A node's own addresses as others should have them: public ones, those of its network, those through relays, and those of this machine only where there
- * are no others.
+ * A node's own addresses as others should have them, who take only the first few: public ones, those through relays, those of its network, and those of
+ * this machine only where there are no others.
  */
 export function announced(all: readonly Multiaddr[]): string[] {
   const outside = all.filter((address) => !isLoopback(address))
-  const rank = (address: Multiaddr): number => (isRelayed(address) ? 2 : isPrivateAddress(address) ? 1 : 0)
+  const rank = (address: Multiaddr): number => (needsRelay(address) ? 1 : isPrivateAddress(address) ? 2 : 0)
   const perRelay = new Map<string, number>()
   const chosen = [...(outside.length > 0 ? outside : all)].sort((a, b) => rank(a) - rank(b))
   return chosen.map(String).filter((text) => {

@@ -7,7 +7,7 @@
  */
 import type { PrivateKey } from '@libp2p/interface'
 import { type PeerName, StarlingError, seededRandom } from '../../protocols/index.ts'
-import { parseAddress, peerOf, tryAddress } from './addresses.ts'
+import { announced, parseAddress, peerOf, tryAddress } from './addresses.ts'
 import { AskService } from './ask.ts'
 import { systemClock } from './clock.ts'
 import { Counters } from './counters.ts'
@@ -28,6 +28,7 @@ import { createHost, type Host } from './host.ts'
 import { peerNameOf } from './identity.ts'
 import { Ledger } from './ledger.ts'
 import {
+  answerDialBack,
   createRelayServer,
   DEFAULT_RELAY_LIMITS,
   type RelayLimits,
@@ -42,6 +43,8 @@ const DEFAULT_MAX_PEERS = 512
 const PING = 20_000
 /** Value of a peer that said hello to libp2p, which closes connections of those without first when there are too many; and for how long, milliseconds. */
 const GREETED = { value: 50, ttl: 5 * 60_000 }
+/** How often it looks whether it has a new address, milliseconds. */
+const ADDRESSES_EVERY = 60_000
 /** Closing politely must not hold up the end, milliseconds. */
 const STOP_TIMEOUT = 3_000
 
@@ -82,6 +85,9 @@ export class BootstrapNetwork {
   #host!: Host
   #asks!: AskService
   #fellows!: Fellows
+  /** Connected peers that said hello: bounded by the connections. */
+  readonly #greeted = new Set<PeerName>()
+  #addressTimer: NodeJS.Timeout | undefined
   #stopping: Promise<void> | undefined
 
   private constructor(options: BootstrapNetworkOptions) {
@@ -123,6 +129,7 @@ export class BootstrapNetwork {
       maxPeers,
       pingInterval: PING,
       relayServer: this.#relay,
+      autonat: true,
       gater: createGater({ kind: 'open' }, this.#ledger),
       metrics: this.#counters.metrics(),
       refused: (detail) => log.debug({ detail }, 'a connection was refused'),
@@ -133,13 +140,13 @@ export class BootstrapNetwork {
       ...parts,
       libp2p: this.#host,
       introduction: HELLO,
-      // Nothing else is answered here, so it does not matter who is introduced; and nobody is asked but those who are connected.
-      introduced: async () => false,
+      introduced: async (peer) => this.#greeted.has(peer),
       reach: async () => {
         throw new StarlingError('peer-unreachable', 'a bootstrap node dials nobody to ask it')
       },
     })
     this.#asks.answer(HELLO, (peer, question) => this.#answer(peer, question))
+    answerDialBack(this.#asks, this.#host, systemClock)
     this.#fellows = new Fellows({
       libp2p: this.#host,
       ask: this.#asks,
@@ -160,6 +167,8 @@ export class BootstrapNetwork {
       const text = `cannot listen on ${listen.join(', ')}: ${(error as Error).message}`
       throw new StarlingError('listen-failed', text, { listen: [...listen] }, { cause: error })
     }
+    this.#host.services.own.assume()
+    this.#addressTimer = setInterval(() => this.#host.services.own.assume(), ADDRESSES_EVERY)
     this.#fellows.start()
   }
 
@@ -171,6 +180,7 @@ export class BootstrapNetwork {
 
   async #stop(): Promise<void> {
     const { log } = this.#options
+    clearInterval(this.#addressTimer)
     await this.#fellows.stop()
     this.#host.removeEventListener('peer:disconnect', this.#onDisconnect)
     await this.#asks.stop()
@@ -189,7 +199,7 @@ export class BootstrapNetwork {
 
   /** Multiaddrs by which others reach this node, each ending in /p2p/<self>. */
   addresses(): string[] {
-    return this.#host.getMultiaddrs().map(String)
+    return announced(this.#host.getMultiaddrs())
   }
 
   load(): BootstrapLoad {
@@ -236,12 +246,14 @@ export class BootstrapNetwork {
   #keep(peer: PeerName): void {
     const connection = this.#host.getConnections().find((one) => one.remotePeer.toString() === peer)
     if (connection === undefined) return
+    this.#greeted.add(peer)
     this.#host.peerStore.merge(connection.remotePeer, { tags: { 'starling-greeted': GREETED } }).catch((error) => {
       this.#options.log.debug({ peer, error: (error as Error).message }, 'a peer could not be tagged')
     })
   }
 
   readonly #onDisconnect = ({ detail }: CustomEvent<{ toString(): string }>): void => {
+    this.#greeted.delete(detail.toString())
     this.#asks.forget(detail.toString())
   }
 

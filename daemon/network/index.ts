@@ -18,7 +18,7 @@ import '../shims.ts'
 
 export { parseAddress } from './addresses.ts'
 export { type BootstrapLoad, BootstrapNetwork, type BootstrapNetworkOptions } from './bootstrap-network.ts'
-export { AMINO_PROTOCOL, type DhtOptions } from './discovery/index.ts'
+export { AMINO_PROTOCOL, type DhtCounts, type DhtOptions, parseKey } from './discovery/index.ts'
 export { type Identity, loadOrCreateIdentity, peerNameOf, verifySignature } from './identity.ts'
 export { createNetwork } from './network.ts'
 export * from './types.ts'

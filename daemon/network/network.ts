@@ -230,6 +230,8 @@ export class Libp2pNetwork implements Network {
       throw new StarlingError('listen-failed', text, { listen: [...this.#options.listen] }, { cause: error })
     }
     await this.#connectivity.start(this.host, {
+      self: this.self,
+      woken: () => this.#peers.woken(),
       clock: this.clock,
       random: this.random('reachability'),
       log: this.#log,
@@ -267,6 +269,7 @@ export class Libp2pNetwork implements Network {
     await this.asks.stop()
     for (const connection of this.host.getConnections()) this.#introductions.forget(connection.remotePeer.toString())
     await this.#stopHost()
+    await this.#connectivity.release()
     await this.#ledger.flush()
     this.#listeners.clear()
     this.#connectionListeners.clear()

@@ -133,6 +133,15 @@ export class PeerManager {
     })
   }
 
+  /** Nothing that is known of who answers where holds any more: everybody may be dialled at once. */
+  woken(): void {
+    for (const entry of this.#bootstrap.values()) entry.nextDial = 0
+    for (const [, known] of this.#book.peers(() => true)) known.nextDial = 0
+    this.#nextSeek = 0
+    this.#onSelf()
+    this.wake()
+  }
+
   addBootstrap(addresses: readonly string[]): void {
     for (const text of addresses) {
       const address = parseAddress(text)
@@ -152,13 +161,15 @@ export class PeerManager {
   bootstrap(): BootstrapStatus[] {
     const { introductions } = this.#parts
     return [...this.#bootstrap].map(([address, { peer, failures, error }]) => {
-      const refusal = peer === undefined ? undefined : introductions.failureOf(peer)?.message
-      const why = refusal ?? error
+      const refusal = peer === undefined ? undefined : introductions.failureOf(peer)
+      const why = refusal?.message ?? error
       return {
         address,
         connected: peer !== undefined && this.#connections(peer).length > 0,
         failures,
         ...(peer === undefined ? {} : { peer }),
+        ...(peer !== undefined && introductions.services().includes(peer) ? { service: true as const } : {}),
+        ...(refusal === undefined ? {} : { refusal: refusal.code }),
         ...(why === undefined ? {} : { error: why }),
       }
     })
@@ -273,6 +284,8 @@ export class PeerManager {
     if (text === this.#addresses) return
     this.#addresses = text
     this.#nextSeek = 0
+    // Others would go on telling the old ones.
+    for (const peer of this.#parts.introductions.peers()) void this.#parts.introductions.refresh(peer)
     this.#parts.emit({ kind: 'addresses', addresses })
   }
 

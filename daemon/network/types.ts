@@ -182,6 +182,10 @@ export interface BootstrapStatus {
   peer?: PeerName
   /** There is a connection with that peer, at whatever address. */
   connected: boolean
+  /** It is a bootstrap node, connected now, and no peer of the run. */
+  service?: true
+  /** Code of what the hello with it failed with, e.g. 'not-admitted', 'other-version' or 'other-run'. */
+  refusal?: string
   /** Dials in vain in a row. */
   failures: number
   /** Why the last one failed. */

@@ -1,5 +1,5 @@
 /** Finding the run: the network of this node, and the run's manifest, from a peer if need be. */
-import { HEARTBEAT_TOPIC } from '../../protocols/index.ts'
+import { HEARTBEAT_TOPIC, StarlingError } from '../../protocols/index.ts'
 import { NEWS_TOPIC } from '../events/index.ts'
 import type { Log } from '../log/index.ts'
 import { createNetwork, type Identity, type Network } from '../network/index.ts'
@@ -23,16 +23,23 @@ export interface ConnectParts {
 }
 
 /**
- * Opens the network of the chosen run and resolves once it listens, with the run itself. Throws as {@link joinRun} and the network's start.
+ * Opens the network of the chosen run and resolves once it listens, with the run itself. Throws as {@link joinRun} and the network's start,
+ * 'bad-link' when there is nothing to find the run by, and 'key-missing' or 'key-needless' when the user's key does not fit the run.
  */
 export async function connect(
   chosen: ChosenRun,
   parts: ConnectParts,
   signal: AbortSignal,
 ): Promise<{ network: Network; run: Run }> {
+  const { link } = chosen
+  const { options, known } = parts
   const bootstrap = [
-    ...new Set([...parts.options.bootstrap, ...(chosen.link?.peers ?? []), ...parts.known.addresses()]),
+    ...new Set([...options.bootstrap, ...(link?.via ?? []), ...(link?.peers ?? []), ...known.addresses()]),
   ]
+  if (chosen.run === undefined && bootstrap.length === 0 && !options.mdns && options.dht === undefined) {
+    const message = `the link names no peer and no bootstrap node: add one with --bootstrap, or look for peers with --mdns or --network`
+    throw new StarlingError('bad-link', message, { run: chosen.id })
+  }
   const run = chosen.run ?? (await askForRun(chosen.id, bootstrap, parts, signal))
   return { network: await openNetwork(run.id, run, bootstrap, parts, signal), run }
 }
@@ -59,6 +66,7 @@ async function openNetwork(
   { options, identity, folder, log, opened }: ConnectParts,
   signal: AbortSignal,
 ): Promise<Network> {
+  if (run !== undefined) checkKey(run, options)
   const network = await createNetwork({
     identity: identity.key,
     run: id,
@@ -67,6 +75,8 @@ async function openNetwork(
     announce: options.announce,
     bootstrap: [...bootstrap],
     mdns: options.mdns,
+    ...(options.dht === undefined ? {} : { dht: options.dht }),
+    ...(options.preSharedKey === undefined ? {} : { preSharedKey: options.preSharedKey }),
     ...(options.relay === undefined ? {} : { relay: options.relay, autonat: true, dcutr: true }),
     ...(options.upnp === undefined ? {} : { upnp: options.upnp }),
     ...(options.webrtc === undefined ? {} : { webrtc: options.webrtc }),
@@ -79,4 +89,16 @@ async function openNetwork(
   opened(network)
   await network.start(signal)
   return network
+}
+
+/** A key is for a run that asks for one: without it nobody would talk to this peer, and with a needless one it would talk to nobody. */
+function checkKey(run: Run, { preSharedKey }: NodeOptions): void {
+  const asked = run.manifest.admission.mode === 'pre-shared-key'
+  if (asked === (preSharedKey !== undefined)) return
+  if (asked) {
+    const message = `run ${run.manifest.name} asks for a pre-shared key: name the file that holds it with --psk`
+    throw new StarlingError('key-missing', message, { run: run.id })
+  }
+  const message = `--psk was given, but run ${run.manifest.name} asks for no pre-shared key (its admission is ${run.manifest.admission.mode})`
+  throw new StarlingError('key-needless', message, { run: run.id })
 }

@@ -9,12 +9,18 @@ export const JOIN_TIMEOUT = 60_000
 /** Wait between two rounds of asking, milliseconds. */
 const JOIN_PAUSE = 500
 
+/** What a peer named in the link may answer that waiting does not change. */
+const REFUSALS = new Set(['not-admitted', 'other-version'])
+
+/** Time for others of the link to answer when one has refused us, milliseconds. */
+const REFUSAL_PATIENCE = 5_000
+
 /** Time between two lines that say what is waited for, milliseconds. */
 const SAY_EVERY = 10_000
 
 /**
  * Fetches the manifest of run `id` from whoever is connected, waiting for connections. Throws StarlingError 'no-peer-reachable' after
- * {@link JOIN_TIMEOUT}, 'wrong-manifest' stays with the peer that sent it, 'bad-manifest' when this version does not understand it.
+ * {@link JOIN_TIMEOUT}, 'not-admitted' or 'other-version' when a peer of the link says so and no other one answers, 'wrong-manifest' stays with the peer that sent it, 'bad-manifest' when this version does not understand it.
  */
 export async function joinRun(
   id: string,
@@ -37,6 +43,13 @@ export async function joinRun(
       }
     }
     const waited = clock.now() - begun
+    // Only those that the user or the link named: a stranger from a DHT must not be able to turn a newcomer away.
+    const refused = network
+      .bootstrap()
+      .find(({ address, refusal = '' }) => tried.includes(address) && REFUSALS.has(refusal))
+    if (refused !== undefined && waited > REFUSAL_PATIENCE && network.connected().length === 0) {
+      throw new StarlingError(refused.refusal as string, refused.error ?? 'the run cannot be joined', { run: id })
+    }
     if (waited > timeout) {
       const why = last === undefined ? `none of ${tried.join(', ') || 'its peers'} could be reached` : last.message
       const message = `the run could not be joined within ${Math.round(timeout / 1_000)} s: ${why}`

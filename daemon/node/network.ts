@@ -32,7 +32,7 @@ export function trafficOf({ wire, ask, asked, gossip }: NetworkCounters): Traffi
 
 /** What the metrics say of the network. */
 export function reportOf(network: Network): NetworkReport {
-  const { dials, dialFailures, rejected } = network.counters()
+  const { dials, dialFailures, rejected, relayed, relay } = network.counters()
   return {
     links: network.links(),
     bootstrap: network.bootstrap(),
@@ -40,12 +40,15 @@ export function reportOf(network: Network): NetworkReport {
     dialFailures,
     rejected: rejected as Record<string, number>,
     bans: network.bans().length,
+    relayed,
+    reachability: network.reachability(),
+    ...(relay === undefined ? {} : { relay }),
   }
 }
 
 /** What an explanation is drawn from. */
 export function networkFacts(network: Network): NetworkFacts {
-  return { connected: network.connected(), bootstrap: network.bootstrap(), reachability: undefined }
+  return { connected: network.connected(), bootstrap: network.bootstrap(), reachability: network.reachability() }
 }
 
 /** Connections that bytes rather take: the first of them counts. */

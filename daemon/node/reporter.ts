@@ -9,7 +9,7 @@ import {
 } from '../events/index.ts'
 import type { Log } from '../log/index.ts'
 import type { Metrics } from '../metrics/index.ts'
-import type { Network, NetworkEvent } from '../network/index.ts'
+import type { Network, NetworkEvent, Reachability } from '../network/index.ts'
 import { advance, announcement, type Progress } from './state.ts'
 
 /** Events of refused messages that enter the log and the page, per second and at once; the network counts all of them, for the metrics. */
@@ -41,6 +41,7 @@ export class Reporter {
   readonly #changes = createContributionThinner((event) => this.emit(event))
   readonly #rejects = new RateLimit(REJECT_EVENTS)
   #news: News | undefined
+  #reachability: Reachability['state'] | undefined
 
   constructor(modules: ReporterModules) {
     this.#modules = modules
@@ -106,6 +107,16 @@ export class Reporter {
     const { network } = this.#modules
     if (event.kind === 'connected' || event.kind === 'disconnected') {
       this.emit({ kind: event.kind, remote: event.peer })
+    } else if (event.kind === 'reachability') {
+      const { state, reason, advice } = event.reachability
+      if (state === this.#reachability) return
+      this.#reachability = state
+      this.emit({
+        kind: 'reachability',
+        state,
+        ...(reason === undefined ? {} : { reason }),
+        ...(advice === undefined ? {} : { advice }),
+      })
     } else if (event.kind === 'rejected') {
       if (this.#rejects.allow(event.peer, 1, network.clock.now()))
         this.emit({ kind: 'rejected', peer: event.peer, what: event.detail.slice(0, 64), reason: event.reason })

@@ -123,10 +123,22 @@ export interface StateModules {
   startedAt: number
 }
 
-/** A link by which others join; empty while this node has no address. */
-export function linkOf(run: Run, network: Network): string {
+/** A link by which others join, with the bootstrap nodes that are connected now; empty while nobody could join by it. */
+export function linkOf(run: Run, network: Network, name?: string): string {
   const peers = bestFirst(network.addresses())
-  return peers.length === 0 ? '' : formatLink({ run: run.id, peers, name: run.manifest.name })
+  // One address of each, as the user or the link named it.
+  const nodes = new Map(
+    network.bootstrap().flatMap((one) => (one.service && one.peer ? [[one.peer, one.address]] : [])),
+  )
+  const via = [...nodes].map(([peer, address]) => (address.includes('/p2p/') ? address : `${address}/p2p/${peer}`))
+  if (peers.length === 0 && via.length === 0 && name === undefined) return ''
+  return formatLink({
+    run: run.id,
+    peers,
+    ...(via.length === 0 ? {} : { via }),
+    ...(name === undefined ? {} : { network: name }),
+    name: run.manifest.name,
+  })
 }
 
 export function statusOf({
@@ -146,7 +158,7 @@ export function statusOf({
     name: options.name ?? '',
     run: run.id,
     runName: run.manifest.name,
-    link: linkOf(run, network),
+    link: linkOf(run, network, options.network),
     version: VERSION,
     strategy: run.manifest.strategy.name,
     model: { preset: 'preset' in model ? model.preset : model.architecture, parameters: run.layout.parameters },
@@ -154,6 +166,7 @@ export function statusOf({
     members: swarm.members().length + 1,
     connections: network.connected().length,
     listen: bestFirst(network.addresses()),
+    reachability: network.reachability(),
     bytesSent: wire.sent,
     bytesReceived: wire.received,
     eventLoop: metrics.eventLoop(),

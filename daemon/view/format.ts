@@ -1,5 +1,6 @@
 /** Words and figures for people, the same on the page and in the terminal. */
 import type { StageOrigin } from '../../protocols/index.ts'
+import type { Reachability } from '../network/types.ts'
 import type { Explanation, NodeEvent, PipelineStatus, SetStatus } from '../types.ts'
 
 /** A peer id as people see it: the tail, because all Ed25519 peer ids begin alike. */
@@ -97,6 +98,10 @@ export function describeEvent(event: NodeEvent, name: (peer: string) => string =
       return `connected to ${name(event.remote)}`
     case 'disconnected':
       return `lost the connection to ${name(event.remote)}`
+    case 'reachability': {
+      const why = event.reason === undefined ? '' : `: ${event.reason}`
+      return `${REACHABLE[event.state]}${why}${event.advice === undefined ? '' : `; ${event.advice}`}`
+    }
     case 'checkpoint':
       return `wrote a checkpoint at step ${event.step} (${formatBytes(event.bytes)} in ${Math.round(event.milliseconds)} ms)`
     case 'resumed':
@@ -194,6 +199,21 @@ export function describeEvent(event: NodeEvent, name: (peer: string) => string =
       // A newer peer may know kinds that this build does not.
       return String((event as { kind: unknown }).kind)
   }
+}
+
+const REACHABLE: Record<Reachability['state'], string> = {
+  reachable: 'can be dialled by others',
+  private: 'cannot be dialled by others',
+  unknown: 'does not know whether others can dial it',
+  local: 'can be dialled from this machine only',
+}
+
+/** Whether others can dial a node, where, and if not, why and what to do. */
+export function describeReachability({ state, addresses, relays, reason, advice }: Reachability): string {
+  const where = state === 'reachable' && addresses.length > 0 ? ` at ${addresses.slice(0, 2).join(' and ')}` : ''
+  const by =
+    relays.length > 0 ? `; ${relays.length} ${relays.length === 1 ? 'relay holds' : 'relays hold'} a place for it` : ''
+  return `${REACHABLE[state]}${where}${reason === undefined ? '' : `: ${reason}`}${by}${advice === undefined ? '' : `; ${advice}`}`
 }
 
 const LOST: Record<string, string> = {

@@ -3,6 +3,7 @@ export {
   describeEvent,
   describeOrigin,
   describePipeline,
+  describeReachability,
   describeSet,
   describeStages,
   explanationLines,

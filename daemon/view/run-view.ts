@@ -56,6 +56,7 @@ const TONES: Partial<Record<NodeEvent['kind'], TimelineEntry['tone']>> = {
   'member-left': 'warn',
   connected: 'plain',
   disconnected: 'warn',
+  reachability: 'plain',
   checkpoint: 'plain',
   resumed: 'good',
   'trainer-crashed': 'warn',

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { createLog, type LogLevel } from '../../log/index.ts'
+import { createLog } from '../../log/index.ts'
 import type { BootstrapLoad } from '../../network/index.ts'
 import { formatBytes } from '../../view/index.ts'
-import { jsonOption, multiaddr, whole } from '../options.ts'
+import { jsonOption, type LogFlags, logOptions, multiaddr, whole } from '../options.ts'
 import { createOutput } from '../output.ts'
 import { HOME } from '../place.ts'
 import { onInterrupt } from '../process.ts'
@@ -12,7 +12,7 @@ import { onInterrupt } from '../process.ts'
 /** Time between two looks whether there is something to tell, milliseconds. */
 const TELL_EVERY = 10_000
 
-interface Flags {
+interface Flags extends LogFlags {
   listen?: string[]
   announce?: string[]
   bootstrap?: string[]
@@ -23,7 +23,6 @@ interface Flags {
   dataFolder: string
   apiHost: string
   apiPort: number
-  logLevel: LogLevel
   json?: true
 }
 
@@ -57,9 +56,7 @@ export function bootstrap(): Command {
     new Option('--data-folder <folder>', 'where its identity is kept').default(`${HOME}/bootstrap`),
     new Option('--api-host <host>', 'address of GET /health and /metrics').default('127.0.0.1'),
     new Option('--api-port <port>', 'port of them; 0 picks a free one').argParser(whole(0, 65_535)).default(0),
-    new Option('--log-level <level>', 'how much to log on standard error')
-      .choices(['silent', 'error', 'warn', 'info', 'debug', 'trace'])
-      .default('warn'),
+    ...logOptions(),
     jsonOption(),
   ]) {
     command.addOption(option)
@@ -99,7 +96,7 @@ async function run(flags: Flags): Promise<void> {
         ...(flags.maxRelayed === undefined ? {} : { relay: { reservations: flags.maxRelayed } }),
         ...(flags.maxPeers === undefined ? {} : { maxPeers: flags.maxPeers }),
       },
-      createLog({ format: 'human', level: flags.logLevel }),
+      createLog({ format: flags.logFormat, ...flags.logLevel }),
     )
     try {
       const addresses = node.addresses()

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { Command } from 'commander'
 import { parseLink } from '../../../protocols/index.ts'
+import { discoveryOf } from '../discovery.ts'
 import { optionsOf, runForeground } from '../foreground.ts'
 import { type NodeFlags, nodeOptions } from '../options.ts'
 import { HOME } from '../place.ts'
@@ -18,8 +19,10 @@ export function join(): Command {
       "\nExample:\n  $ starling join 'starling://bafyrei...?peer=/ip4/192.0.2.7/tcp/4001/p2p/12D3KooW...'\n\nThe same command again comes back with the same identity.",
     )
     .action(async (link: string, flags: NodeFlags) => {
-      const { run, name } = parseLink(link)
+      const parsed = parseLink(link)
+      const { run, name } = parsed
       const folder = flags.dataFolder ?? `${HOME}/${folderName(name ?? 'run')}-${run.slice(-8)}-joined`
-      await runForeground({ ...optionsOf(flags, resolve(folder)), link }, flags)
+      const options = await discoveryOf(optionsOf(flags, resolve(folder)), flags, parsed)
+      await runForeground({ ...options, link }, flags)
     })
 }

@@ -1,5 +1,6 @@
 import { basename, resolve } from 'node:path'
 import { Command } from 'commander'
+import { discoveryOf } from '../discovery.ts'
 import { optionsOf, runForeground } from '../foreground.ts'
 import { openFrom, withWeights } from '../from.ts'
 import { type NodeFlags, nodeOptions } from '../options.ts'
@@ -23,7 +24,8 @@ export function start(): Command {
       const given = parseRun(text, basename(file))
       const run = flags.from === undefined ? given : await withWeights(given, await openFrom(flags.from))
       const folder = flags.dataFolder ?? `${HOME}/${folderName(run.manifest.name)}-${run.id.slice(-8)}`
-      await runForeground({ ...optionsOf(flags, resolve(folder)), manifest: run.bytes }, flags)
+      const options = await discoveryOf(optionsOf(flags, resolve(folder)), flags)
+      await runForeground({ ...options, manifest: run.bytes }, flags)
     })
 }
 

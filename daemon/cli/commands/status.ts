@@ -1,7 +1,14 @@
 import { Command } from 'commander'
 import { callApi } from '../../api/index.ts'
 import type { NodeStatus } from '../../types.ts'
-import { describePipeline, describeSet, formatBytes, formatDuration, formatLoss } from '../../view/index.ts'
+import {
+  describePipeline,
+  describeReachability,
+  describeSet,
+  formatBytes,
+  formatDuration,
+  formatLoss,
+} from '../../view/index.ts'
 import { createOutput } from '../output.ts'
 import { locate, type PlaceFlags, placeOptions } from '../place.ts'
 
@@ -21,6 +28,9 @@ export function status(): Command {
       ...(state.set === undefined ? [] : [['set', describeSet(state.set)] as [string, string]]),
       ...(state.pipeline === undefined ? [] : [['pipeline', describePipeline(state.pipeline)] as [string, string]]),
       ['peers', `${state.members} in the run, ${state.connections} connections`],
+      ...(state.reachability === undefined
+        ? []
+        : [['reach', describeReachability(state.reachability)] as [string, string]]),
       ['sent', `${formatBytes(state.bytesSent)}, received ${formatBytes(state.bytesReceived)}`],
       ['model', `${state.model.preset}, ${state.model.parameters.toLocaleString('en')} parameters, ${state.strategy}`],
       ['engine', `${state.engine.name}: ${state.engine.why}`],

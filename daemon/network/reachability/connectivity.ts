@@ -13,11 +13,16 @@ import { RelayClient } from './relay-client.ts'
 import { createRelayServer, DEFAULT_RELAY_LIMITS, type RelayLoad, type RelayServer } from './relay-server.ts'
 import { reportReachability } from './report.ts'
 import { Upgrades } from './upgrades.ts'
+import { WakeWatch, type Woken } from './wake.ts'
+import { useWebRtc } from './webrtc.ts'
 
 /** Addresses of relays from which many peers may come; further ones count as any other address does. */
 const MAX_SHARED = 64
+/** Time for a peer to show that it is still there, milliseconds. */
+const CHECK_TIMEOUT = 5_000
 
 export interface ConnectivityParts {
+  self: PeerName
   clock: Clock
   random: Random
   log: NetworkLog
@@ -31,6 +36,8 @@ export interface ConnectivityParts {
   known(peer: PeerName): Multiaddr[]
   /** Whether a peer may be our relay. */
   trusts(peer: PeerName): boolean
+  /** The machine slept or is in another network: whoever is known should be dialled again at once. */
+  woken(): void
   /** What is asked of a peer next should go over its best connection. */
   moved(peer: PeerName): void
   signal: AbortSignal
@@ -46,9 +53,11 @@ export class Connectivity {
   #upgrades: Upgrades | undefined
   #prober: Prober | undefined
   #told = ''
-  readonly #options: Pick<NetworkOptions, 'relay' | 'upnp'>
+  readonly #wake = new WakeWatch()
+  readonly #options: Pick<NetworkOptions, 'relay' | 'upnp' | 'webrtc'>
+  #release: (() => Promise<void>) | undefined
 
-  constructor(options: Pick<NetworkOptions, 'relay' | 'upnp'>, shared: Set<string>) {
+  constructor(options: Pick<NetworkOptions, 'relay' | 'upnp' | 'webrtc'>, shared: Set<string>) {
     const { relay } = options
     this.#options = options
     const serve = relay?.serve ?? false
@@ -70,6 +79,7 @@ export class Connectivity {
         if (!success) counters.dialFailures++
       },
     })
+    if (this.#options.webrtc !== undefined) this.#release = useWebRtc()
     this.#prober = new Prober({ ...parts, libp2p: host, own: host.services.own, changed: () => this.#tell() })
     answerDialBack(ask, host, clock)
     host.services.own.assume()
@@ -83,8 +93,15 @@ export class Connectivity {
     this.#host?.removeEventListener('connection:close', this.#onClose)
   }
 
+  /** Frees what outlives libp2p; called when that has stopped. */
+  async release(): Promise<void> {
+    await this.#release?.()
+  }
+
   /** Looks for something to do; called every heartbeat. */
   look(): void {
+    const woken = this.#wake.look()
+    if (woken !== undefined) void this.#check(woken)
     this.#host?.services.own.assume()
     this.client?.look()
     this.#upgrades?.look()
@@ -109,6 +126,24 @@ export class Connectivity {
       relay: this.client?.reserves === true,
       upnp: this.#options.upnp === true,
     })
+  }
+
+  /** Gives up connections that do not answer, then lets everybody be dialled. */
+  async #check(woken: Woken): Promise<void> {
+    const { log, woken: tell, signal } = this.#parts as ConnectivityParts
+    const host = this.#host as Host
+    const why = woken === 'slept' ? 'this machine slept' : 'the addresses of this machine have changed'
+    log.warn({ connections: host.getConnections().length }, `${why}; connections are checked`)
+    await Promise.all(
+      host.getPeers().map(async (peer) => {
+        try {
+          await host.services.ping.ping(peer, { signal: AbortSignal.any([signal, AbortSignal.timeout(CHECK_TIMEOUT)]) })
+        } catch (error) {
+          for (const connection of host.getConnections(peer)) connection.abort(error as Error)
+        }
+      }),
+    )
+    if (!signal.aborted) tell()
   }
 
   #tell(): void {

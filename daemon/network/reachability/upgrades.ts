@@ -5,7 +5,7 @@
 import type { Connection, Libp2p } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Clock, PeerName, Random } from '../../../protocols/index.ts'
-import { isRelayed } from '../addresses.ts'
+import { isRelayed, needsRelay } from '../addresses.ts'
 import type { NetworkLog } from '../types.ts'
 
 /** First pause between two attempts with one peer, and the longest, milliseconds. Addresses that are new are tried at the next look. */
@@ -21,6 +21,7 @@ const SETTLE = 5_000
 const CLOSE_TIMEOUT = 2_000
 
 export interface UpgradesParts {
+  self: PeerName
   libp2p: Libp2p
   clock: Clock
   random: Random
@@ -80,7 +81,11 @@ export class Upgrades {
   #maybeUpgrade(peer: PeerName, now: number): void {
     const entry = this.#relayed.get(peer) ?? { failures: 0, next: now + PAUSE / 5, tried: '' }
     this.#relayed.set(peer, entry)
-    const direct = this.#parts.known(peer).filter((address) => !isRelayed(address))
+    // WebRTC is arranged between the two ends, so one of them begins it; any other address either may dial.
+    const begins = this.#parts.self < peer
+    const direct = this.#parts
+      .known(peer)
+      .filter((address) => (needsRelay(address) ? begins && !isRelayed(address) : true))
     const text = direct.map(String).sort().join(' ')
     if (direct.length === 0 || this.#attempts >= MAX_ATTEMPTS) return
     if (entry.next > now && (text === entry.tried || entry.tried === '')) return
