@@ -1,6 +1,6 @@
 /**
  * Membership without heartbeats: one table of what everybody said, which all peers of a simulation read. For swarms in which n² heartbeats would be all that is
- * simulated. What a peer says reaches all others at one moment, after a few hops, and who dies stays in it as long as with heartbeats; views of
+ * simulated. What a peer says at once, or with its next heartbeat, reaches all others at one moment, after a few hops, and who dies stays in it as long as with heartbeats; views of
  * different peers never differ by anything but themselves. That is the ideal: what differing views lead to is not simulated.
  */
 import {
@@ -35,6 +35,8 @@ export function createDirectory({
 }): Directory {
   /** Sorted by name; bounded by the peers of the simulation. */
   const members: Member[] = []
+  /** Counts the changes of {@link members}. */
+  let version = 0
   const listeners = new Set<() => void>()
   const random = seededRandom(seed, 'directory')
 
@@ -70,6 +72,7 @@ export function createDirectory({
       return false
     }
     members.splice(place, known === undefined ? 0 : 1, { peer, seenAt: clock.now(), status })
+    version++
     return tell()
   }
 
@@ -82,13 +85,18 @@ export function createDirectory({
           return false
         }
         members.splice(placeOf(peer), 1)
+        version++
         return tell()
       })
     },
     swarm(transport, { run, incarnation }) {
       let status: MemberStatus = { incarnation, phase: 'joining', step: 0, round: 0, bytesSent: 0, bytesReceived: 0 }
       let running = false
+      /** The next heartbeat will tell what is new. */
+      let due = false
       const own = new Set<() => void>()
+      /** What was handed out last, and the version that it shows: a peer looks several times at one moment. */
+      let seen: { version: number; members: readonly Member[] } | undefined
       const say = (): void => {
         const said = status
         clock.schedule(delay(), () => hear(transport.self, said))
@@ -121,8 +129,12 @@ export function createDirectory({
         },
         status: () => status,
         members() {
-          const place = placeOf(transport.self)
-          return members[place]?.peer === transport.self ? members.toSpliced(place, 1) : members.slice()
+          if (seen?.version !== version) {
+            const place = placeOf(transport.self)
+            const others = members[place]?.peer === transport.self ? members.toSpliced(place, 1) : members.slice()
+            seen = { version, members: others }
+          }
+          return seen.members
         },
         onMembers(listener) {
           const entry = (): void => listener()
@@ -135,8 +147,20 @@ export function createDirectory({
         },
         announce(said, now = false) {
           status = { ...status, ...said, incarnation }
-          if (now && running) {
+          if (!running) {
+            return
+          }
+          if (now) {
             say()
+          } else if (!due) {
+            due = true
+            // On the clock of the process: what is dead says nothing.
+            void transport.clock.sleep(heartbeatInterval(members.length - 1)).then(() => {
+              due = false
+              if (running) {
+                say()
+              }
+            })
           }
         },
       }

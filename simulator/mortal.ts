@@ -12,13 +12,19 @@ const never = (): Promise<never> => new Promise(() => {})
  * settles any more, so that the code that awaits them stops where it is, as at `kill -9`.
  */
 export function mortal<T extends object>(target: T, life: Life): T {
+  /** By name of the method: the method as it was when last called, and what stands for it. Bounded by the object's methods. */
+  const wrapped = new Map<PropertyKey, { value: unknown; call: (...args: unknown[]) => unknown }>()
   return new Proxy(target, {
     get(object, key) {
       const value: unknown = Reflect.get(object, key, object)
       if (typeof value !== 'function') {
         return value
       }
-      return (...args: unknown[]): unknown => {
+      const known = wrapped.get(key)
+      if (known?.value === value) {
+        return known.call
+      }
+      const call = (...args: unknown[]): unknown => {
         if (life.dead) {
           return never()
         }
@@ -33,6 +39,8 @@ export function mortal<T extends object>(target: T, life: Life): T {
           )
         })
       }
+      wrapped.set(key, { value, call })
+      return call
     },
   })
 }

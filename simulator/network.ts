@@ -26,8 +26,21 @@ export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwor
   /** Cut links as 'a|b' with a < b. Bounded by the pairs of peers. */
   const cuts = new Set<string>()
 
+  /** The part of each peer while the network is in parts; empty while it is whole. */
+  const parts = new Map<PeerName, number>()
+
   const key = (a: PeerName, b: PeerName): string => (a < b ? `${a}|${b}` : `${b}|${a}`)
-  const linked = (a: Node, b: Node): boolean => a !== b && a.alive && b.alive && !cuts.has(key(a.name, b.name))
+  /** Who joins a network in parts is linked with all of them. */
+  const together = (a: PeerName, b: PeerName): boolean => {
+    const [one, other] = [parts.get(a), parts.get(b)]
+    return one === other || one === undefined || other === undefined
+  }
+  const linked = (a: Node, b: Node): boolean =>
+    a !== b &&
+    a.alive &&
+    b.alive &&
+    (cuts.size === 0 || !cuts.has(key(a.name, b.name))) &&
+    (parts.size === 0 || together(a.name, b.name))
   const delay = (bytes: number, from: Node, to: Node): number => {
     const trip =
       typeof latency === 'function'
@@ -66,7 +79,7 @@ export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwor
     clock,
     nodes,
     linked,
-    whole: () => cuts.size === 0,
+    direct: () => cuts.size === 0 && (parts.size === 0 || parts.size === nodes.size),
     delay,
     dice,
     loss: options.loss ?? 0,
@@ -251,19 +264,16 @@ export function createMemoryNetwork(options: MemoryNetworkOptions): MemoryNetwor
       changed()
     },
     partition(...groups) {
-      const group = new Map(groups.flatMap((names, index) => names.map((name) => [name, index] as const)))
+      const named = new Map(groups.flatMap((names, index) => names.map((name) => [name, index] as const)))
       cuts.clear()
-      for (const a of nodes.keys()) {
-        for (const b of nodes.keys()) {
-          if (a < b && (group.get(a) ?? a) !== (group.get(b) ?? b)) {
-            cuts.add(key(a, b))
-          }
-        }
+      for (const [index, name] of [...nodes.keys()].entries()) {
+        parts.set(name, named.get(name) ?? groups.length + index)
       }
       changed()
     },
     healAll() {
       cuts.clear()
+      parts.clear()
       changed()
     },
     answererOf(peer, method) {

@@ -67,7 +67,7 @@ export interface MemoryNetwork {
   /** Breaks the link between two peers; what is under way on it is lost and questions fail at once. */
   cut(a: PeerName, b: PeerName): void
   heal(a: PeerName, b: PeerName): void
-  /** Leaves only links inside the groups; peers in no group keep to themselves. */
+  /** Leaves only links inside the groups; peers in no group keep to themselves. Replaces every cut and the partition before. */
   partition(...groups: readonly (readonly PeerName[])[]): void
   /** Restores every link. */
   healAll(): void

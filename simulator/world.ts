@@ -58,6 +58,8 @@ export interface WorldOptions<Options, P extends Process> {
       stages: StageLearner
     }
   }
+  /** Vectors of the learner beside theta and the gradient, which belong into a checkpoint: the optimizer's. */
+  moments?: VectorSpec
   /** Makes the learner of a peer. Default a quadratic one. `process` is the number of this process of the peer, from 1. */
   learn?: (
     name: PeerName,
@@ -169,6 +171,7 @@ export function createWorld<Options, P extends Process>(options: WorldOptions<Op
     const vectors = (options.place ?? ((_, spec) => SharedVectors.create(spec)))(name, {
       theta: { type: 'float32', length: size },
       gradient: { type: 'float32', length: size },
+      ...options.moments,
       ...options.stages?.vectors,
       ...definition.vectors(size, strategy, options.stages?.cut),
     })
@@ -235,7 +238,8 @@ export function createWorld<Options, P extends Process>(options: WorldOptions<Op
         peer.kill()
       },
       checkpoint() {
-        const names = ['theta', ...(holder?.stages.moments ?? []), ...process.strategy.state]
+        const moments = [...Object.keys(options.moments ?? {}), ...(holder?.stages.moments ?? [])]
+        const names = ['theta', ...moments, ...process.strategy.state]
         const kept = new Map(names.map((vector) => [vector, vectors.bytes(vector).slice()]))
         // As in the daemon, what is kept has been text in between.
         const progress = JSON.parse(JSON.stringify(process.strategy.progress())) as Record<string, unknown>

@@ -7,7 +7,7 @@ import { after, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { StarlingError } from '../../protocols/index.ts'
 import { buildRun, formatRun } from '../run/index.ts'
-import { churnOf, liarsOf } from './commands/simulate.ts'
+import { churnOf, liarsOf, partitionOf, scenarioOf, seedsOf, speedsOf } from './simulation/flags.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../../bin/starling.js', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'starling-simulate-'))
@@ -19,7 +19,7 @@ const file = (name: string, content: string): string => {
   return path
 }
 const run = file('run.yaml', formatRun(buildRun({ strategy: { name: 'noloco', innerSteps: 5 } })))
-const gossip = file('gossip.yaml', formatRun(buildRun({ strategy: { name: 'gossip' } })))
+const pipeline = file('pipeline.yaml', formatRun(buildRun({ strategy: { name: 'pipeline', stages: 2 } })))
 
 const starling = (...args: string[]) =>
   spawnSync(process.execPath, [PROGRAM, 'simulate', ...args], { encoding: 'utf8', timeout: 120_000 })
@@ -38,10 +38,27 @@ describe('starling simulate', () => {
   })
 
   it('refuses in one line what cannot be simulated', () => {
-    const { status, stdout, stderr } = starling(gossip)
+    const { status, stdout, stderr } = starling(pipeline)
     assert.equal(status, 2)
     assert.equal(stdout, '')
-    assert.match(stderr, /^starling: strategy.name: gossip needs a real network; noloco is what can be simulated\n$/)
+    assert.match(stderr, /^starling: strategy.name: pipeline needs a real network; .* noloco, gossip, spsa\n$/)
+  })
+
+  it('puts flags before the file of the scenario', () => {
+    const known = { peers: 20, network: { latency: 80, nat: 0.5 }, churn: { kind: 'pccl' } }
+    assert.deepEqual(scenarioOf({ latency: 10, speeds: 'uniform', liars: '0.1' }, known), {
+      peers: 20,
+      network: { latency: 10, nat: 0.5 },
+      speed: { spread: 0 },
+      churn: { kind: 'pccl' },
+      liars: { count: 2 },
+    })
+    assert.deepEqual(speedsOf('two-class:0.25:4'), { spread: 0, slow: { share: 0.25, factor: 4 } })
+    assert.deepEqual(partitionOf('60:30:0.5'), { at: 60, for: 30, share: 0.5 })
+    assert.deepEqual(seedsOf('3..5'), [3, 4, 5])
+    for (const act of [() => speedsOf('fast'), () => partitionOf('60:30'), () => seedsOf('8..1')]) {
+      assert.throws(act, { code: 'bad-scenario' })
+    }
   })
 
   it('reads churn and liars', () => {

@@ -2,7 +2,7 @@
  * A learner that lies in what it sends: the attack zoo in a real peer, for demonstrations and tests. Around each task that encodes theta for others, theta
  * is replaced by what the attack makes of it and put back, so the peer trains and mixes like any other, and every strategy is attacked in the same way.
  */
-import type { ComputeTask, Learner } from '../ports.ts'
+import type { ComputeContext, ComputeTask, Learner } from '../ports.ts'
 import { seededRandom } from '../random.ts'
 import { createAttack } from './registry.ts'
 import type { Attack, Symmetry } from './types.ts'
@@ -35,8 +35,8 @@ interface Memory {
   own: Float32Array
 }
 
-/** By attack and seed; a thread has one liar, a simulation a few. */
-const memories = new Map<string, Memory>()
+/** What liars remember, by where they compute and then by attack and seed: a thread has one liar, and each of a simulation's computes apart. */
+const memories = new WeakMap<ComputeContext, Map<string, Memory>>()
 
 /**
  * Replaces theta by what is sent. A real liar does not know the others' models: its own, now and a turn ago, stand for the honest ones. True when what it
@@ -48,12 +48,14 @@ const attackTask: ComputeTask<AttackArguments, boolean> = {
     const theta = context.float32('theta')
     const key = `${attack} ${seed}`
     const own = theta.slice()
-    const memory = memories.get(key) ?? {
+    const known = memories.get(context) ?? new Map<string, Memory>()
+    memories.set(context, known)
+    const memory = known.get(key) ?? {
       attack: createAttack(attack, { random: seededRandom('attack', seed), symmetries }),
       before: own,
       own,
     }
-    memories.set(key, { ...memory, before: memory.own, own })
+    known.set(key, { ...memory, before: memory.own, own })
     const message = own.slice()
     memory.attack(message, { honest: [own, memory.own], before: memory.own, peers, faulty })
     if (!message.every(Number.isFinite)) {
@@ -68,7 +70,7 @@ const attackTask: ComputeTask<AttackArguments, boolean> = {
 const restoreTask: ComputeTask<AttackArguments, null> = {
   name: 'attack-restore',
   run(context, { attack, seed }) {
-    const memory = memories.get(`${attack} ${seed}`)
+    const memory = memories.get(context)?.get(`${attack} ${seed}`)
     if (memory !== undefined) {
       context.float32('theta').set(memory.own)
     }

@@ -25,6 +25,9 @@ const MAX_GARBAGE = 3
 /** How long a peer that is stopped stays to clear up a doubt, ms; after that the next start does. */
 const STOP_GRACE = 2_000
 
+/** Reason of the signal that ends the wait for it; the usual one is an error with a stack. */
+const OVER = 'over'
+
 interface Modules {
   swarm: ExchangeSwarm
   ledger: Ledger
@@ -93,7 +96,7 @@ export async function askCommit(
       await bell.wait(swarm.clock, RETRY, stop.signal)
     }
   } finally {
-    over.abort()
+    over.abort(OVER)
     signal.removeEventListener('abort', onAbort)
   }
 }

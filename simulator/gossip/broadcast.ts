@@ -9,7 +9,7 @@ export function createBroadcast(parts: GossipParts): Gossip {
   /** Hops from a peer to everyone it can reach. */
   const hops = (from: Node): Map<Node, number> => {
     const found = new Map([[from, 0]])
-    if (parts.whole()) {
+    if (parts.direct()) {
       // The usual case; the search below looks at every pair of peers.
       for (const other of nodes.values()) {
         if (linked(from, other)) {

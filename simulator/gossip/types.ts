@@ -12,8 +12,8 @@ export interface GossipParts {
   nodes: ReadonlyMap<PeerName, Node>
   /** Whether two peers live and can reach each other directly. */
   linked(a: Node, b: Node): boolean
-  /** Whether no link is cut. */
-  whole(): boolean
+  /** Whether whoever can be reached at all can be reached directly. */
+  direct(): boolean
   /** One-way delay of a message of that many bytes, ms. */
   delay(bytes: number, from: Node, to: Node): number
   dice: Random

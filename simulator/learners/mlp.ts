@@ -20,6 +20,8 @@ export class Mlp {
   /** Activations and their gradients of one sample, by layer. */
   readonly #values: Float32Array[]
   readonly #errors: Float32Array[]
+  /** Sum of the powers of the sample's logits. */
+  #sum = 0
 
   /** `math` computes the exponentials and logarithms; the last bits of `Math` may differ between machines. */
   constructor(widths: readonly number[], math: Pick<Math, 'exp' | 'log'> = Math) {
@@ -88,7 +90,8 @@ export class Mlp {
     }
     const last = this.widths.length - 1
     for (let layer = 0; layer < last; layer++) {
-      const [input, output] = [values[layer]!, values[layer + 1]!]
+      const input = values[layer]!
+      const output = values[layer + 1]!
       const width = output.length
       const from = this.tensors[2 * layer]!.offset
       const bias = from + input.length * width
@@ -112,47 +115,46 @@ export class Mlp {
       }
     }
     const logits = values[last]!
+    const powers = this.#errors[last]!
     const largest = largestOf(logits)
     let sum = 0
     for (let k = 0; k < logits.length; k++) {
-      sum += this.#math.exp(logits[k]! - largest)
+      powers[k] = this.#math.exp(logits[k]! - largest)
+      sum += powers[k]!
     }
+    this.#sum = sum
     // Of a model that broke, NaN or infinite; Math.log is exact there.
     const log = sum > 0 && sum < Number.POSITIVE_INFINITY ? this.#math.log(sum) : Math.log(sum)
     return log + largest - logits[labels[sample]!]!
   }
 
-  /** Adds `share` times the gradient of the sample whose values #forward left. */
+  /** Adds `share` times the gradient of the sample whose values, and powers of the logits, #forward left. */
   #backward(theta: Float32Array, gradient: Float32Array, label: number, share: number): void {
     const last = this.widths.length - 1
-    const logits = this.#values[last]!
     const outer = this.#errors[last]!
-    const largest = largestOf(logits)
-    let sum = 0
-    for (let k = 0; k < logits.length; k++) {
-      outer[k] = this.#math.exp(logits[k]! - largest)
-      sum += outer[k]!
-    }
-    for (let k = 0; k < logits.length; k++) {
-      outer[k] = share * (outer[k]! / sum - (k === label ? 1 : 0))
+    for (let k = 0; k < outer.length; k++) {
+      outer[k] = share * (outer[k]! / this.#sum - (k === label ? 1 : 0))
     }
     for (let layer = last - 1; layer >= 0; layer--) {
-      const [input, error] = [this.#values[layer]!, this.#errors[layer]!]
+      const input = this.#values[layer]!
+      const error = this.#errors[layer]!
       const above = this.#errors[layer + 1]!
       const width = above.length
       const from = this.tensors[2 * layer]!.offset
+      const bias = from + input.length * width
       for (let j = 0; j < width; j++) {
-        const at = from + input.length * width + j
-        gradient[at] = gradient[at]! + above[j]!
+        gradient[bias + j] = gradient[bias + j]! + above[j]!
       }
       for (let i = 0; i < input.length; i++) {
         const value = input[i]!
-        // A unit that is off passes no gradient, to its weights nor through them.
+        const row = from + i * width
+        // A unit that is off passes no gradient, to its weights nor through them; and below the first layer nobody asks.
         let through = 0
         if (value !== 0) {
-          const row = from + i * width
           for (let j = 0; j < width; j++) {
             gradient[row + j] = gradient[row + j]! + value * above[j]!
+          }
+          for (let j = 0; j < width && layer > 0; j++) {
             through += theta[row + j]! * above[j]!
           }
         }

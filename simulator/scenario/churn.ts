@@ -1,7 +1,7 @@
 /** Who dies and comes back when: every kind of churn as one stream of events. */
 import { type PeerName, type Random, seededRandom, shuffled } from '../../protocols/index.ts'
 import { exponential } from '../portable.ts'
-import { peerNames, type Scenario } from './scenario.ts'
+import { intervalOf, peerNames, type Scenario } from './scenario.ts'
 
 /** At `at` ms of virtual time a peer is killed or started; one that is in that state already is left alone. */
 export interface ChurnEvent {
@@ -22,7 +22,7 @@ export function churnOf(scenario: Scenario, isUp: (peer: PeerName) => boolean): 
   const { churn, seed, peers } = scenario
   const random = seededRandom('scenario-churn', seed)
   const names = peerNames(peers)
-  const round = scenario.noloco.innerSteps * scenario.speed.step
+  const round = intervalOf(scenario) * scenario.speed.step
   switch (churn.kind) {
     case 'none':
       return merge([])

@@ -4,24 +4,27 @@ import { logNormal } from '../portable.ts'
 import type { LatencyModel } from '../types.ts'
 import { peerNames, type Scenario } from './scenario.ts'
 
-/** Regions of the world, and the share of the peers that live in each. */
+/** Regions of the world, the share of the peers that live in each (an assumption), and the place where delays to the others were measured. */
 const REGIONS = [
-  { name: 'North America, east', share: 0.25 },
-  { name: 'North America, west', share: 0.15 },
-  { name: 'Europe', share: 0.3 },
-  { name: 'South America', share: 0.07 },
-  { name: 'East Asia', share: 0.13 },
-  { name: 'South-East Asia', share: 0.1 },
+  { name: 'North America, middle and west', place: 'Dallas', share: 0.2 },
+  { name: 'North America, east', place: 'Washington DC', share: 0.25 },
+  { name: 'Europe', place: 'Frankfurt', share: 0.3 },
+  { name: 'East Asia', place: 'Tokyo', share: 0.13 },
+  { name: 'Oceania', place: 'Sydney', share: 0.05 },
+  { name: 'South America', place: 'São Paulo', share: 0.07 },
 ] as const
 
-/** One-way delays between the regions, ms: half the round trips between cloud regions (Virginia, Oregon, Ireland, São Paulo, Tokyo, Singapore) as usually measured, rounded. */
-const BETWEEN: readonly (readonly number[])[] = [
-  [0, 33, 35, 58, 75, 110],
-  [33, 0, 63, 88, 50, 83],
-  [35, 63, 0, 90, 103, 88],
-  [58, 88, 90, 0, 130, 163],
-  [75, 50, 103, 130, 0, 35],
-  [110, 83, 88, 163, 35, 0],
+/**
+ * Round trips between these places, ms, from row to column: averages of the 30 days to 15 September 2024 as IBM Cloud publishes them for its regions
+ * ("Network latency dashboards" in the documentation of its VPC, https://cloud.ibm.com/docs/vpc?topic=vpc-network-latency-dashboard).
+ */
+const ROUND_TRIPS: readonly (readonly number[])[] = [
+  [0, 31, 123, 143, 185, 145],
+  [32, 0, 91, 166, 214, 118],
+  [123, 91, 0, 228, 250, 197],
+  [143, 166, 231, 0, 115, 284],
+  [186, 216, 250, 115, 0, 327],
+  [146, 119, 198, 285, 328, 0],
 ]
 
 /** Bytes per second of a megabit per second. */
@@ -40,7 +43,7 @@ export function latencyModel({ network, peers, seed }: Pick<Scenario, 'network' 
   }
   const rate = MEGABIT * Math.min(network.upload, network.download)
   return (from, to, bytes, dice) => {
-    const far = BETWEEN[region.get(from) ?? 0]?.[region.get(to) ?? 0] ?? 0
+    const far = (ROUND_TRIPS[region.get(from) ?? 0]?.[region.get(to) ?? 0] ?? 0) / 2
     const trip = far + logNormal(network.latency, network.spread, dice)
     return (hidden.has(from) && hidden.has(to) ? 2 * trip : trip) + (bytes / rate) * 1000
   }

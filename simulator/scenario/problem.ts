@@ -1,7 +1,14 @@
 /** What the peers of a scenario learn. */
-import { type Kernels, type SharedVectors, twins } from '../../kernels/index.ts'
+import { type Kernels, type SharedVectors, twins, type VectorSpec } from '../../kernels/index.ts'
 import { portable } from '../../models/index.ts'
-import { type Clock, type Learner, type PeerName, type Random, seededRandom } from '../../protocols/index.ts'
+import {
+  type Clock,
+  type Learner,
+  type PeerName,
+  type Random,
+  StarlingError,
+  seededRandom,
+} from '../../protocols/index.ts'
 import { createQuadraticLearner } from '../learner.ts'
 import { gaussianClusters } from '../learners/clusters.ts'
 import { Mlp } from '../learners/mlp.ts'
@@ -13,10 +20,13 @@ import type { Scenario } from './scenario.ts'
 export interface Problem {
   /** Elements of theta. */
   size: number
+  /** Vectors of the optimizer, each as long as theta. Default none. */
+  moments?: VectorSpec
   learner(name: PeerName, parts: LearnerParts): Learner
 }
 
-interface LearnerParts {
+/** What the learner of one process is made from. */
+export interface LearnerParts {
   clock: Clock
   vectors: SharedVectors
   milliseconds: number
@@ -33,6 +43,9 @@ const BATCH = 8
 const SAMPLES = { training: 4_096, validation: 256 }
 
 export function problemOf({ learner, seed }: Scenario, steps: number): Problem {
+  if (learner === 'real') {
+    throw new StarlingError('bad-scenario', 'learner: real needs the model of a run; use starling simulate', {})
+  }
   const rate = (most: number) => (step: number) => most * (1 - (0.9 * Math.min(step, steps)) / steps)
   const kernels: Kernels = twins
   if (learner === 'quadratic') {

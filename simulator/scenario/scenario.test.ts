@@ -7,14 +7,17 @@ import { type ChurnEvent, churnOf } from './churn.ts'
 import { checkScenario, peerNames, simulate } from './index.ts'
 import { latencyModel } from './latency.ts'
 
-const small = { peers: 12, seed: 3, rounds: 3, noloco: { innerSteps: 4 }, learner: 'quadratic' }
+const small = { peers: 12, seed: 3, rounds: 3, strategy: { name: 'noloco', innerSteps: 4 }, learner: 'quadratic' }
 const run = (more: object) => simulate(checkScenario({ ...small, ...more }))
 
 describe('a simulation', () => {
   for (const [what, more] of [
     ['by heartbeats', {}],
     ['with shared membership and churn', { membership: 'shared', churn: { kind: 'share', perRound: 0.3 } }],
-    ['with a network that learns', { learner: 'mlp', network: { regions: 'world', nat: 0.5, loss: 0.1 } }],
+    [
+      'with a network that learns',
+      { learner: 'mlp', network: { regions: 'world', nat: 0.5, loss: 0.1, gossip: 'mesh' } },
+    ],
   ] as const) {
     test(`${what}: one seed gives one result, another seed another`, async () => {
       const [first, again, other] = [await run(more), await run(more), await run({ ...more, seed: 4 })]
@@ -95,7 +98,7 @@ describe('a scenario', () => {
     refuses({ liars: { count: 1, attack: 'flattery' } }, /attack: 'flattery' is none of/)
     refuses({ churn: { kind: 'share', perRound: 2 } }, /^churn.perRound: /)
     refuses({ churn: { kind: 'trace', events: [{ at: 1, peer: 'peer-99', what: 'kill' }] } }, /names peer-99/)
-    refuses({ noloco: { innerSteps: 0 } }, /^noloco.innerSteps: /)
+    refuses({ strategy: { name: 'noloco', innerSteps: 0 } }, /^strategy.innerSteps: /)
     refuses({ speeds: {} }, /speeds/)
   })
 

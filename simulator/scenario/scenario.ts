@@ -1,6 +1,7 @@
 /** What is simulated, as plain data: who takes part, over which network, who comes and goes, and who lies. */
 import { z } from 'zod'
-import { attacks, type NolocoOptions, nolocoOptionsSchema, StarlingError, seededRandom } from '../../protocols/index.ts'
+import { attacks, StarlingError, seededRandom } from '../../protocols/index.ts'
+import { SIMULATED, type SimulatedName, type StrategyOptions, simulatedOf } from './strategies.ts'
 
 /** Most peers of one simulation: what 16 GB of memory hold. */
 export const MAX_PEERS = 20_000
@@ -36,6 +37,19 @@ export const churnSchema = z.discriminatedUnion('kind', [
   }),
 ])
 
+/** Part of the peers that is cut off from all others for a while. */
+const partitionSchema = z.strictObject({
+  at: z
+    .number()
+    .min(0)
+    .max(365 * 86_400),
+  for: seconds,
+  share,
+})
+
+/** Most partitions of one scenario. */
+const MAX_PARTITIONS = 1_000
+
 export const scenarioSchema = z.strictObject({
   peers: z.number().int().min(2).max(MAX_PEERS),
   seed: z
@@ -44,12 +58,12 @@ export const scenarioSchema = z.strictObject({
     .min(0)
     .max(2 ** 48)
     .default(0),
-  /** Outer rounds that every peer trains for. */
+  /** Rounds that every peer trains for: so many times the optimizer steps from one meeting with others to the next. */
   rounds: z.number().int().min(1).max(1_000_000).default(100),
-  /** Options of the strategy; NoLoCo is the one that is simulated. */
-  noloco: nolocoOptionsSchema.prefault({}),
-  /** A small network on clusters of points, or a quadratic with noise. */
-  learner: z.enum(['mlp', 'quadratic']).default('mlp'),
+  /** Name and options of the strategy, as in a run. */
+  strategy: z.looseObject({ name: z.string() }).prefault({ name: 'noloco' }),
+  /** A small network on clusters of points, a quadratic with noise, or a learner that the caller brings. */
+  learner: z.enum(['mlp', 'quadratic', 'real']).default('mlp'),
   /** Who is there: by heartbeats as in the daemon, or from one table that all read (simulator/directory.ts). */
   membership: z.enum(['auto', 'heartbeats', 'shared']).default('auto'),
   network: z
@@ -65,7 +79,9 @@ export const scenarioSchema = z.strictObject({
       /** Megabits per second; a message takes as long as the slower of its sender's upload and receiver's download. */
       upload: z.number().positive().max(1e6).default(20),
       download: z.number().positive().max(1e6).default(100),
-      /** Peers that nobody can dial. Two of them reach each other over a relay, which doubles the way. */
+      /** Gossip reaches everybody once and by itself, or through a mesh of gossipsub routers, hop by hop. */
+      gossip: z.enum(['broadcast', 'mesh']).default('broadcast'),
+      /** Share of the peers that nobody can dial. Two of them reach each other over a relay, which doubles the way. */
       nat: share.default(0),
     })
     .prefault({}),
@@ -74,8 +90,12 @@ export const scenarioSchema = z.strictObject({
       /** Median duration of an optimizer step, ms, and the deviation of its logarithm over the peers. */
       step: z.number().positive().max(1e7).default(250),
       spread: z.number().min(0).max(3).default(0.3),
+      /** A second class: this share of the peers takes `factor` times as long. */
+      slow: z.strictObject({ share, factor: z.number().min(1).max(1_000) }).default({ share: 0, factor: 1 }),
     })
     .prefault({}),
+  /** A random share of the peers is cut off from the others at a moment, for so long; seconds. One after the other. */
+  partitions: z.array(partitionSchema).max(MAX_PARTITIONS).default([]),
   churn: churnSchema.default({ kind: 'none' }),
   liars: z
     .strictObject({ count: z.number().int().min(0), attack: z.string().max(64).default('sign-flip') })
@@ -83,7 +103,7 @@ export const scenarioSchema = z.strictObject({
 })
 
 /** A checked scenario. */
-export type Scenario = z.output<typeof scenarioSchema> & { noloco: NolocoOptions }
+export type Scenario = Omit<z.output<typeof scenarioSchema>, 'strategy'> & { strategy: StrategyOptions }
 export type Churn = Scenario['churn']
 
 /** Names of the peers, in the order in which they start. */
@@ -92,30 +112,96 @@ export function peerNames(peers: number): string[] {
   return Array.from({ length: peers }, (_, i) => `peer-${String(i).padStart(digits, '0')}`)
 }
 
+/** Optimizer steps of a round. */
+export function intervalOf({ strategy }: Pick<Scenario, 'strategy'>): number {
+  return simulatedOf(strategy).interval(strategy)
+}
+
+/** Whether the peers know of each other from one table. */
+export function hasSharedMembership({ membership, peers }: Pick<Scenario, 'membership' | 'peers'>): boolean {
+  return membership === 'auto' ? peers > MAX_HEARTBEAT_PEERS : membership === 'shared'
+}
+
 /** The scenario in `value`, defaults filled in. Throws StarlingError 'bad-scenario' in one line that names the key. */
 export function checkScenario(value: unknown): Scenario {
   const checked = scenarioSchema.safeParse(value)
   if (!checked.success) {
-    const issue = checked.error.issues[0]
-    throw bad(issue?.path.join('.') ?? '', issue?.message ?? 'is not valid')
+    throw issueOf(checked.error.issues[0])
   }
-  const scenario = checked.data
-  if (scenario.liars.count >= scenario.peers) {
-    throw bad('liars', `must be fewer than the ${scenario.peers} peers, not ${scenario.liars.count}`)
-  }
-  if (scenario.liars.count > 0) {
-    // Throws 'bad-option' with what is allowed.
-    attacks.createAttack(scenario.liars.attack, { random: seededRandom('form'), symmetries: [] })
-  }
+  const scenario: Scenario = { ...checked.data, strategy: strategyOf(checked.data.strategy) }
+  checkLiars(scenario)
+  checkNetwork(scenario)
   if (scenario.churn.kind === 'trace') {
-    const names = new Set(peerNames(scenario.peers))
+    const known = peerNames(scenario.peers)
+    const names = new Set(known)
     const stranger = scenario.churn.events.find(({ peer }) => !names.has(peer))
     if (stranger !== undefined) {
-      const known = peerNames(scenario.peers)
       throw bad('churn.events', `the trace names ${stranger.peer}, and peers are ${known[0]} to ${known.at(-1)}`)
     }
   }
   return scenario
+}
+
+function strategyOf({ name, ...options }: { name: string } & Record<string, unknown>): StrategyOptions {
+  if (!Object.hasOwn(SIMULATED, name)) {
+    const known = Object.keys(SIMULATED).join(', ')
+    throw bad('strategy.name', `${name} needs a real network; what can be simulated is ${known}`)
+  }
+  const parsed = SIMULATED[name as SimulatedName].schema.safeParse(options)
+  if (!parsed.success) {
+    throw issueOf(parsed.error.issues[0], 'strategy')
+  }
+  return { name, ...parsed.data } as StrategyOptions
+}
+
+function checkLiars({ liars, peers, strategy }: Scenario): void {
+  if (liars.count >= peers) {
+    throw bad('liars', `must be fewer than the ${peers} peers, not ${liars.count}`)
+  }
+  if (liars.count === 0) {
+    return
+  }
+  if ((simulatedOf(strategy).definition.sends ?? []).length === 0) {
+    throw bad('liars', `peers of ${strategy.name} send no parameters that a lie could change; use noloco or gossip`)
+  }
+  // Throws 'bad-option' with what is allowed.
+  attacks.createAttack(liars.attack, { random: seededRandom('form'), symmetries: [] })
+}
+
+/** Refuses what would change nothing: whoever asks for it would believe that it did. */
+function checkNetwork(scenario: Scenario): void {
+  const { network, strategy, partitions } = scenario
+  const shared = hasSharedMembership(scenario)
+  if (shared && strategy.name === 'noloco') {
+    const reason = 'is of gossip, and noloco gossips nothing but heartbeats; it needs membership: heartbeats'
+    if (network.loss > 0) {
+      throw bad('network.loss', reason)
+    }
+    if (network.gossip === 'mesh') {
+      throw bad('network.gossip', reason)
+    }
+  }
+  if (partitions.length === 0) {
+    return
+  }
+  if (shared) {
+    throw bad(
+      'partitions',
+      'the table of membership: shared goes through every partition; it needs membership: heartbeats',
+    )
+  }
+  let end = 0
+  for (const { at, for: duration } of partitions) {
+    if (at < end) {
+      throw bad('partitions', `one begins at ${at} s, before the one before it ends at ${end} s`)
+    }
+    end = at + duration
+  }
+}
+
+/** A value of the wrong form, in one line. */
+function issueOf(issue: z.core.$ZodIssue | undefined, ...before: string[]): StarlingError {
+  return bad([...before, ...(issue?.path ?? [])].join('.'), issue?.message ?? 'is not valid')
 }
 
 function bad(key: string, message: string): StarlingError {

@@ -1,11 +1,8 @@
 /** Runs a scenario from its first peer to its last round, and says what came of it. */
 import { createHash } from 'node:crypto'
-import { SharedVectors, type VectorEntry, type VectorSpec } from '../../kernels/index.ts'
 import {
   attacks,
-  constantsOf,
   type Learner,
-  noloco,
   type PeerName,
   StarlingError,
   type StrategyEvent,
@@ -16,11 +13,13 @@ import {
 import { createDirectory, type Directory } from '../directory.ts'
 import { logNormal } from '../portable.ts'
 import { createWorld, type Process, type World } from '../world.ts'
-import { Checks, type Violation } from './checks.ts'
+import { arenas } from './arenas.ts'
+import type { Checks, Violation } from './checks/index.ts'
 import { type ChurnEvent, type ChurnStream, churnOf } from './churn.ts'
 import { latencyModel } from './latency.ts'
-import { problemOf } from './problem.ts'
-import { MAX_HEARTBEAT_PEERS, peerNames, type Scenario } from './scenario.ts'
+import { type Problem, problemOf } from './problem.ts'
+import { hasSharedMembership, intervalOf, peerNames, type Scenario } from './scenario.ts'
+import { type SimulatedStrategy, type StrategyOptions, simulatedOf } from './strategies.ts'
 
 /** How far a simulation is. */
 export interface SimulationProgress {
@@ -34,7 +33,7 @@ export interface SimulationProgress {
 
 /** What came of a simulation. Everything in it is a function of the scenario. */
 export interface SimulationResult {
-  /** SHA-256 over all peers' parameters, steps and rounds, and the number of events by kind. */
+  /** SHA-256 over all peers' parameters, steps and what their strategies keep of themselves, and the number of events by kind. */
   digest: string
   /** Virtual time, seconds. */
   seconds: number
@@ -60,6 +59,8 @@ export interface SimulateOptions {
   signal?: AbortSignal
   /** Called now and then, at most every {@link PROGRESS_EVENTS} events of the clock. */
   onProgress?: (progress: SimulationProgress) => void
+  /** What peers learn, with 'learner: real'. */
+  problem?: Problem
   /** Replaces what a peer is connected by; for tests that plant a fault. */
   transport?: (name: PeerName, transport: Transport) => Transport
 }
@@ -72,14 +73,14 @@ const CONNECTIONS = 12
 /** Hops of gossip: log of the peers to the base of a mesh's degree. */
 const DEGREE = 6
 
-/** Peers whose vectors share one memory: a memory of its own for each would need more address space than there is. */
-const ARENA = 256
-
 /** Virtual time after which a simulation counts as stuck: so many times as long as its steps take the median peer, and an hour. */
 const PATIENCE = 20
 const PATIENCE_EXTRA = 3_600_000
 
-/** Runs a checked scenario. Throws StarlingError 'aborted', and 'simulation-stuck' when peers stop getting on. */
+/**
+ * Runs a checked scenario. Throws StarlingError 'aborted', 'simulation-stuck' when peers stop getting on, and 'bad-scenario' for a real learner that is
+ * not brought along.
+ */
 export async function simulate(scenario: Scenario, options: SimulateOptions = {}): Promise<SimulationResult> {
   return new Simulation(scenario, options).run()
 }
@@ -87,6 +88,9 @@ export async function simulate(scenario: Scenario, options: SimulateOptions = {}
 class Simulation {
   readonly #scenario: Scenario
   readonly #options: SimulateOptions
+  readonly #strategy: SimulatedStrategy<StrategyOptions>
+  /** Optimizer steps of a round. */
+  readonly #interval: number
   readonly #names: readonly PeerName[]
   readonly #liars: ReadonlySet<PeerName>
   readonly #checks: Checks
@@ -95,8 +99,7 @@ class Simulation {
   /** Processes that live and are not through. */
   readonly #running = new Set<Process>()
   readonly #up = new Set<PeerName>()
-  /** Latest round and step of each peer. */
-  readonly #rounds = new Map<PeerName, number>()
+  /** Latest step of each peer. */
   readonly #steps = new Map<PeerName, number>()
   /** The latest learner of each peer, which can be read after its process died. */
   readonly #learners = new Map<PeerName, Learner>()
@@ -111,22 +114,30 @@ class Simulation {
   constructor(scenario: Scenario, options: SimulateOptions) {
     this.#scenario = scenario
     this.#options = options
-    const { seed, peers, network, liars } = scenario
+    const { seed, peers, network, liars, strategy } = scenario
+    this.#strategy = simulatedOf(strategy)
+    this.#interval = intervalOf(scenario)
     this.#names = peerNames(peers)
     this.#liars = new Set(shuffled(this.#names, seededRandom('scenario-liars', seed)).slice(0, liars.count))
-    const steps = scenario.rounds * scenario.noloco.innerSteps
-    const problem = problemOf(scenario, steps)
-    const place = arenas()
-    const shared = scenario.membership === 'auto' ? peers > MAX_HEARTBEAT_PEERS : scenario.membership === 'shared'
-    this.#world = createWorld<Scenario['noloco'], Process>({
+    const steps = scenario.rounds * this.#interval
+    const problem = options.problem ?? problemOf(scenario, steps)
+    const place = arenas(peers)
+    const shared = hasSharedMembership(scenario)
+    this.#world = createWorld<StrategyOptions, Process>({
       seed,
-      definition: noloco,
-      strategy: scenario.noloco,
+      definition: this.#strategy.definition,
+      strategy,
       size: problem.size,
+      ...(problem.moments === undefined ? {} : { moments: problem.moments }),
       steps,
       evaluateEvery: steps,
       keepEvents: false,
-      network: { latency: latencyModel(scenario), loss: network.loss, connections: CONNECTIONS },
+      network: {
+        latency: latencyModel(scenario),
+        loss: network.loss,
+        gossip: network.gossip,
+        connections: CONNECTIONS,
+      },
       place,
       ...(options.transport === undefined ? {} : { transport: options.transport }),
       learn: (name, parts) => {
@@ -139,9 +150,8 @@ class Simulation {
       onEvent: (process, event) => this.#saw(process, event),
       extend: (process) => ({ process }),
     })
-    this.#checks = new Checks({
+    this.#checks = this.#strategy.checks(strategy, {
       now: () => this.#world.network.clock.now(),
-      constants: constantsOf(scenario.noloco),
       liars: this.#liars,
     })
     if (shared) {
@@ -169,8 +179,9 @@ class Simulation {
       signal?.throwIfAborted()
       await this.#start(name)
     }
-    const { rounds, noloco: strategy, speed } = this.#scenario
-    const limit = PATIENCE * rounds * strategy.innerSteps * speed.step + PATIENCE_EXTRA
+    const { rounds, speed } = this.#scenario
+    const limit = PATIENCE * speed.slow.factor * rounds * this.#interval * speed.step + PATIENCE_EXTRA
+    this.#part()
     const churn = churnOf(this.#scenario, (peer) => this.#up.has(peer))
     let next = nextOf(churn)
     let looks = 0
@@ -201,9 +212,25 @@ class Simulation {
     return result
   }
 
+  /** Lets the partitions come and go. */
+  #part(): void {
+    const { partitions, seed, peers } = this.#scenario
+    const { network } = this.#world
+    const { clock } = network
+    const random = seededRandom('scenario-partitions', seed)
+    for (const { at, for: duration, share } of partitions) {
+      const order = shuffled(this.#names, random)
+      const cut = Math.round(share * peers)
+      clock.schedule(at * 1000 - clock.now(), () => network.partition(order.slice(0, cut), order.slice(cut)))
+      clock.schedule((at + duration) * 1000 - clock.now(), () => network.healAll())
+    }
+  }
+
   async #start(name: PeerName): Promise<void> {
     const { seed, speed } = this.#scenario
-    const milliseconds = logNormal(speed.step, speed.spread, seededRandom('scenario-speed', seed, name))
+    const random = seededRandom('scenario-speed', seed, name)
+    const slow = random.uniform() < speed.slow.share ? speed.slow.factor : 1
+    const milliseconds = slow * logNormal(speed.step, speed.spread, random)
     this.#checks.started(name)
     this.#up.add(name)
     this.#starts++
@@ -253,7 +280,7 @@ class Simulation {
           attack: liars.attack,
           seed: `${seed} ${name}`,
           symmetries: [],
-          sends: noloco.sends ?? [],
+          sends: this.#strategy.definition.sends ?? [],
           crowd: () => ({ peers, faulty: liars.count }),
         })
       : watched
@@ -266,14 +293,13 @@ class Simulation {
     if (event.kind === 'exchange-skipped') {
       count(`${event.kind} (${event.reason})`)
     }
-    this.#checks.saw(name, event)
+    this.#checks.saw(process, event)
     if (event.kind === 'step' || event.kind === 'joined') {
       this.#stepSum += event.step - (this.#steps.get(name) ?? 0)
       this.#steps.set(name, event.step)
     }
-    if (event.kind === 'exchange' || event.kind === 'exchange-skipped' || event.kind === 'joined') {
+    if (this.#strategy.keeps(event)) {
       process.checkpoint()
-      this.#rounds.set(name, event.round)
     } else if (event.kind === 'evaluation' && !this.#liars.has(name)) {
       const first = this.#losses.get(name)?.first ?? event.loss
       this.#losses.set(name, { first, last: event.loss })
@@ -283,7 +309,7 @@ class Simulation {
   #progress(): SimulationProgress {
     return {
       seconds: this.#world.network.clock.now() / 1000,
-      round: this.#stepSum / this.#names.length / this.#scenario.noloco.innerSteps,
+      round: this.#stepSum / this.#names.length / this.#interval,
       peers: this.#up.size,
       finished: this.#finished,
     }
@@ -294,7 +320,8 @@ class Simulation {
     const hash = createHash('sha256')
     let steps = 0
     for (const { name, learner } of learners) {
-      hash.update(JSON.stringify([name, learner.step(), this.#rounds.get(name)])).update(learner.bytes('theta'))
+      const progress = this.#world.processes.get(name)?.strategy.progress()
+      hash.update(JSON.stringify([name, learner.step(), progress])).update(learner.bytes('theta'))
       steps += learner.step()
     }
     const events = Object.fromEntries([...this.#events].sort(([a], [b]) => (a < b ? -1 : 1)))
@@ -314,8 +341,8 @@ class Simulation {
       starts: this.#starts,
       loss: { first: mean(({ first }) => first), last: mean(({ last }) => last) },
       disagreement: disagreementOf(honest.map(({ learner }) => learner.float32('theta'))),
-      violations: this.#checks.violations,
-      violationCount: this.#checks.count,
+      violations: this.#checks.violations.kept,
+      violationCount: this.#checks.violations.count,
     }
   }
 
@@ -345,38 +372,4 @@ function disagreementOf(models: readonly Float32Array[]): number {
     }
   }
   return Math.sqrt(squares / Math.max(1, size * models.length))
-}
-
-/** Gives each peer a part of a memory that many share. The part is cleared when a new process of the peer asks for it. */
-function arenas(): (name: PeerName, spec: VectorSpec) => SharedVectors {
-  const places = new Map<PeerName, SharedVectors>()
-  let free: SharedVectors[] = []
-  return (name, spec) => {
-    const known = places.get(name)
-    if (known !== undefined) {
-      for (const vector of known.names) {
-        known.bytes(vector).fill(0)
-      }
-      return known
-    }
-    if (free.length === 0) {
-      const all: VectorSpec = {}
-      for (let i = 0; i < ARENA; i++) {
-        for (const [vector, entry] of Object.entries(spec)) {
-          all[`${i}/${vector}`] = entry
-        }
-      }
-      const { memory, entries } = SharedVectors.create(all).handle
-      free = Array.from({ length: ARENA }, (_, i) => {
-        const own: Record<string, VectorEntry> = {}
-        for (const vector of Object.keys(spec)) {
-          own[vector] = entries[`${i}/${vector}`] as VectorEntry
-        }
-        return SharedVectors.attach({ memory, entries: own })
-      })
-    }
-    const place = free.pop() as SharedVectors
-    places.set(name, place)
-    return place
-  }
 }

@@ -1,21 +1,7 @@
-/** What must hold in every simulation, looked at while it runs. */
-import type { Learner, PeerName, StrategyEvent } from '../../protocols/index.ts'
-
-/** Something that must never be. */
-export interface Violation {
-  /**
-   * 'one-sided-exchange': one side took the step together and the other alone. 'counted-twice': a process took the step of one round twice.
-   * 'mean-moved': the two sides of an exchange together moved otherwise than NoLoCo says.
-   */
-  kind: 'one-sided-exchange' | 'counted-twice' | 'mean-moved'
-  /** Milliseconds of virtual time. */
-  at: number
-  round: number
-  peers: readonly PeerName[]
-}
-
-/** Violations kept; all are counted. */
-const MAX_KEPT = 100
+/** What must hold in every simulation of NoLoCo, looked at while it runs. */
+import type { Learner, PeerName, StrategyEvent } from '../../../protocols/index.ts'
+import type { Process } from '../../world.ts'
+import { type CheckParts, type Checks, Violations } from './types.ts'
 
 /** Rounds of a peer that the other side of an exchange may still be asked about. */
 const MEMORY = 8
@@ -35,10 +21,8 @@ interface Taken {
 }
 
 /** Looks at every outer step of every peer. Nothing is reported of pairs of which one was restarted since: what a kill may lead to is in docs/noloco.md. */
-export class Checks {
-  readonly violations: Violation[] = []
-  count = 0
-  readonly #now: () => number
+export class NolocoChecks implements Checks {
+  readonly violations: Violations
   readonly #constants: { alpha: number; beta: number; gamma: number }
   /** By peer, then by round; at most {@link MEMORY} rounds of each. */
   readonly #taken = new Map<PeerName, Map<number, Taken>>()
@@ -49,12 +33,8 @@ export class Checks {
   /** Peers that lie in what they send: what they and their partners move by is theirs to say. */
   readonly #liars: ReadonlySet<PeerName>
 
-  constructor(options: {
-    now: () => number
-    constants: { alpha: number; beta: number; gamma: number }
-    liars: ReadonlySet<PeerName>
-  }) {
-    this.#now = options.now
+  constructor(options: CheckParts & { constants: { alpha: number; beta: number; gamma: number } }) {
+    this.violations = new Violations(options.now)
     this.#constants = options.constants
     this.#liars = options.liars
   }
@@ -86,7 +66,7 @@ export class Checks {
   }
 
   /** Takes in what a peer reports. */
-  saw(peer: PeerName, event: StrategyEvent): void {
+  saw({ name: peer }: Process, event: StrategyEvent): void {
     if (event.kind === 'joined') {
       // Another replica: what was done with the one before is over.
       this.#taken.delete(peer)
@@ -105,7 +85,7 @@ export class Checks {
     const rounds = this.#taken.get(peer) ?? new Map<number, Taken>()
     this.#taken.set(peer, rounds)
     if (rounds.get(round)?.process === process) {
-      this.#report('counted-twice', round, [peer])
+      this.violations.add('counted-twice', round, [peer])
     }
     const taken = { partner: event.kind === 'exchange' ? event.partner : undefined, process, ...step }
     rounds.set(round, taken)
@@ -128,7 +108,7 @@ export class Checks {
     const together = own.partner === partner
     if (together !== (other.partner === peer)) {
       if (together || other.partner === peer) {
-        this.#report('one-sided-exchange', round, [peer, partner])
+        this.violations.add('one-sided-exchange', round, [peer, partner])
       }
       return
     }
@@ -137,14 +117,7 @@ export class Checks {
     }
     const apart = own.moved + other.moved - own.expected - other.expected
     if (!(Math.abs(apart) <= TOLERANCE * (own.scale + other.scale))) {
-      this.#report('mean-moved', round, [peer, partner])
-    }
-  }
-
-  #report(kind: Violation['kind'], round: number, peers: readonly PeerName[]): void {
-    this.count++
-    if (this.violations.length < MAX_KEPT) {
-      this.violations.push({ kind, at: this.#now(), round, peers })
+      this.violations.add('mean-moved', round, [peer, partner])
     }
   }
 }
