@@ -83,7 +83,7 @@ describe('why a node waits', () => {
         address: ADDRESS,
         peer: OTHER,
         connected: false,
-       
+
         failures: 0,
         error: 'turned away',
       }
