@@ -83,7 +83,7 @@ export function createWorld(options: WorldOptions): World {
         lineage(process.name).clear()
         begun.add(process)
         // The daemon's first one comes with the first round; later ones are up to the test.
-        setImmediate(() => process.life.dead || process.checkpoint())
+        world.network.clock.schedule(0, () => process.life.dead || process.checkpoint())
       }
     },
     extend(common) {
