@@ -61,6 +61,6 @@ USER node
 EXPOSE 7400 7401
 # SIGTERM ends a node with a checkpoint, in five seconds on a machine that is not overloaded.
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=6 CMD ["node", "/opt/starling/docker/health.js"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=120s --retries=3 CMD ["node", "/opt/starling/docker/health.js"]
 ENTRYPOINT ["starling"]
 CMD ["--help"]

@@ -56,17 +56,25 @@ export function self() {
 /**
  * The running containers of a service in the project that this container belongs to.
  * @param {string} service
- * @returns {Promise<{ id: string, name: string }[]>}
+ * @returns {Promise<{ id: string, name: string, startedAt: string }[]>}
  */
 export async function replicas(service) {
   const project = (await self()).Config.Labels['com.docker.compose.project']
   const label = [`com.docker.compose.project=${project}`, `com.docker.compose.service=${service}`]
   const filters = encodeURIComponent(JSON.stringify({ label, status: ['running'] }))
-  const list = await ask('GET', `/containers/json?filters=${filters}`)
-  return list.map(({ Id, Names }) => ({ id: Id, name: Names[0].slice(1) }))
+  const found = []
+  for (const { Id: id } of await ask('GET', `/containers/json?filters=${filters}`)) {
+    try {
+      const { Name, State } = await ask('GET', `/containers/${id}/json`)
+      found.push({ id, name: Name.slice(1), startedAt: State.StartedAt })
+    } catch (error) {
+      if (error.status !== 404) throw error // removed since the list was made
+    }
+  }
+  return found
 }
 
-/** Calls back once when this container is told to stop, and aborts waits. */
+/** Aborts when this container is told to stop. */
 export function untilStopped() {
   const stop = new AbortController()
   for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => stop.abort())

@@ -31,10 +31,13 @@ if [ ! -s "$TOKEN" ]; then
   rm "$TOKEN.peer-$number"
 fi
 
+# In the environment, which only root and the same user can read; a command line is everybody's.
+STARLING_API_TOKEN=$(cat "$TOKEN")
+export STARLING_API_TOKEN
 exec starling start /etc/starling/run.yaml \
   --name "peer-$number" \
   --listen /ip4/0.0.0.0/tcp/7400 \
   --bootstrap "/dns4/bootstrap/tcp/7400" \
-  --api-host 0.0.0.0 --port 7401 --api-token "$(cat "$TOKEN")" \
+  --api-host 0.0.0.0 --port 7401 \
   --stay \
   "$@"

@@ -40,9 +40,8 @@ async function control(peer, ...words) {
     const { StatusCode } = await ask('POST', `/containers/${made.Id}/wait`)
     if (StatusCode === 0) return
     const said = await ask('GET', `/containers/${made.Id}/logs?stdout=1&stderr=1`)
-    throw Object.assign(new Error(`tc ended with ${StatusCode}: ${said.replace(/[^\x20-\x7e]+/g, ' ').trim()}`), {
-      status: 0,
-    })
+    const text = said.replace(/[^\x20-\x7e]+/g, ' ').trim()
+    throw Object.assign(new Error(`tc ended with ${StatusCode}: ${text}`), { status: 0 })
   } finally {
     await ask('DELETE', `/containers/${made.Id}?force=1`)
   }
@@ -51,46 +50,31 @@ async function control(peer, ...words) {
 /** The peers that are limited, by id and start: a peer that was started again has a new namespace. */
 let limited = new Map()
 
-async function look() {
-  const now = new Map()
-  for (const peer of await replicas('peer')) {
-    const { State } = await ask('GET', `/containers/${peer.id}/json`)
-    const key = `${peer.id} ${State.StartedAt}`
-    if (!limited.has(key)) {
-      await control(
-        peer,
-        'qdisc',
-        'replace',
-        'dev',
-        'eth0',
-        'root',
-        'tbf',
-        'rate',
-        rate,
-        'burst',
-        BURST,
-        'latency',
-        LATENCY,
-      )
-      console.log(`slow: ${peer.name} sends at most ${rate}`)
-    }
-    now.set(key, peer)
+/** Limits one peer. False when that did not work this time. */
+async function limit(peer) {
+  try {
+    const bucket = ['tbf', 'rate', rate, 'burst', BURST, 'latency', LATENCY]
+    await control(peer, 'qdisc', 'replace', 'dev', 'eth0', 'root', ...bucket)
+    console.log(`slow: ${peer.name} sends at most ${rate}`)
+    return true
+  } catch (error) {
+    // A peer may die at any moment; without an engine there is nothing to do here.
+    if (error.status === undefined) throw error
+    console.error(`slow: ${peer.name} is not limited: ${error.message}`)
+    return false
   }
-  limited = now
 }
 
 do {
-  try {
-    await look()
-  } catch (error) {
-    // A peer may be gone between two questions; without an engine there is nothing to do here.
-    if (error.status === undefined) throw error
-    console.error(`slow: ${error.message}`)
+  const now = new Map()
+  for (const peer of await replicas('peer')) {
+    const key = `${peer.id} ${peer.startedAt}`
+    if (limited.has(key) || (await limit(peer))) now.set(key, peer)
   }
+  limited = now
 } while (await sleep(LOOK, true, { signal: stopped }).catch(() => false))
 
-for (const peer of limited.values()) {
-  await control(peer, 'qdisc', 'delete', 'dev', 'eth0', 'root').catch((error) =>
-    console.error(`slow: ${error.message}`),
-  )
-}
+// All at once: there is only so much time until this container is killed.
+const free = (peer) =>
+  control(peer, 'qdisc', 'delete', 'dev', 'eth0', 'root').catch((error) => console.error(`slow: ${error.message}`))
+await Promise.all([...limited.values()].map(free))
