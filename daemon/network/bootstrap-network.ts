@@ -27,6 +27,7 @@ import {
 import { createHost, type Host } from './host.ts'
 import { peerNameOf } from './identity.ts'
 import { Ledger } from './ledger.ts'
+import { listenFailed } from './listening.ts'
 import {
   answerDialBack,
   createRelayServer,
@@ -164,8 +165,7 @@ export class BootstrapNetwork {
       await this.#host.start()
     } catch (error) {
       await this.stop()
-      const text = `cannot listen on ${listen.join(', ')}: ${(error as Error).message}`
-      throw new StarlingError('listen-failed', text, { listen: [...listen] }, { cause: error })
+      throw listenFailed(listen, error)
     }
     this.#host.services.own.assume()
     this.#addressTimer = setInterval(() => this.#host.services.own.assume(), ADDRESSES_EVERY)

@@ -17,6 +17,7 @@ import {
   PROVIDER_AGE,
 } from './discovery/index.ts'
 import { gossipService } from './gossip.ts'
+import { parseListen } from './listening.ts'
 import { boundedYamux } from './muxer.ts'
 import { OwnAddresses, type ReachModules, reachModules } from './reachability/index.ts'
 
@@ -63,7 +64,7 @@ export type Host = Libp2p<{ identify: Identify; ping: Ping; pubsub: GossipSub; d
 
 /** Makes a node that is not started. Throws 'bad-address' for an address that cannot be read. */
 export async function createHost(options: HostOptions): Promise<Host> {
-  const listen = options.listen.map(parseAddress)
+  const listen = options.listen.map(parseListen)
   const local = listen.some(isPrivateAddress)
   // Two peers that dial each other at once have two connections for a while.
   const maxConnections = options.maxPeers * 2 + 8 + (options.dht === undefined ? 0 : DHT_CONNECTIONS)

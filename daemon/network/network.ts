@@ -21,6 +21,7 @@ import { createHost, type Host } from './host.ts'
 import { peerNameOf, verifySignature } from './identity.ts'
 import { Introductions } from './introductions.ts'
 import { Ledger } from './ledger.ts'
+import { listenFailed } from './listening.ts'
 import { DEFAULT_EXPLORE, PeerManager } from './peers.ts'
 import { Reach } from './reach.ts'
 import { Connectivity } from './reachability/index.ts'
@@ -143,7 +144,7 @@ export class Libp2pNetwork implements Network {
       upnp: this.#options.upnp,
       dcutr: this.#options.dcutr,
       webrtc: this.#options.webrtc,
-      gater: createGater(admission, this.#ledger),
+      gater: createGater(admission, this.#ledger, (peer) => this.#introductions.services().includes(peer)),
       metrics: this.#counters.metrics(),
       refused: (detail) => this.#refused('malformed-frame', detail),
     })
@@ -226,8 +227,7 @@ export class Libp2pNetwork implements Network {
       await this.host.start()
     } catch (error) {
       await this.stop()
-      const text = `cannot listen on ${this.#options.listen.join(', ')}: ${(error as Error).message}`
-      throw new StarlingError('listen-failed', text, { listen: [...this.#options.listen] }, { cause: error })
+      throw listenFailed(this.#options.listen, error)
     }
     await this.#connectivity.start(this.host, {
       self: this.self,

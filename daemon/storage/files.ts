@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 /** True when there is something at the path. */
@@ -10,6 +10,25 @@ export async function exists(path: string): Promise<boolean> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
     throw error
+  }
+}
+
+/**
+ * Makes a folder and those above it. As `mkdir` with `recursive`, which never ends below /proc. Rejects with the system's error, and with one in words
+ * where a file has the name.
+ */
+export async function makeFolder(path: string, mode: number): Promise<void> {
+  try {
+    await mkdir(path, { mode })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST') {
+      if ((await stat(path)).isDirectory()) return
+      throw new Error('it is a file, not a folder', { cause: error })
+    }
+    if (code !== 'ENOENT' || dirname(path) === path || (await exists(dirname(path)))) throw error
+    await makeFolder(dirname(path), mode)
+    await makeFolder(path, mode)
   }
 }
 

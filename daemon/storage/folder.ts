@@ -1,6 +1,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { MAX_RECORD_BYTES, type RecordStore, StarlingError } from '../../protocols/index.ts'
+import { makeFolder } from './files.ts'
 import { checkFormat } from './format.ts'
 import { openRecords, reasonOf } from './records.ts'
 
@@ -50,7 +51,7 @@ export async function openDataFolder(path: string): Promise<DataFolder> {
     new StarlingError('data-folder-unusable', `the data folder ${folder} cannot be used: ${why}`, { folder }, { cause })
 
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
+    await makeFolder(folder, 0o700)
     await checkFormat(folder)
   } catch (error) {
     throw error instanceof StarlingError ? error : unusable(messageOf(error), error)
