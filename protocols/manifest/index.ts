@@ -9,6 +9,7 @@ export {
   MANIFEST_VERSION,
   type ManifestSchema,
   type ManifestSections,
+  problemSentence,
   type RunManifest,
 } from './manifest.ts'
 export { nearestOf, type Problem, problemsOf } from './problems.ts'

@@ -142,7 +142,7 @@ function isTable(value: unknown): value is Record<string, unknown> {
 
 /** The error of a manifest: one line that names the place, the key and what is allowed. */
 export function manifestError(problems: readonly Problem[], place: (problem: Problem) => string): StarlingError {
-  const lines = problems.map((problem) => `${place(problem)}${sentence(problem)}`)
+  const lines = problems.map((problem) => `${place(problem)}${problemSentence(problem)}`)
   const more = lines.length > 1 ? ` (and ${lines.length - 1} more)` : ''
   return new StarlingError('bad-manifest', `${lines[0] ?? 'the manifest is not valid'}${more}`, {
     problems: lines,
@@ -153,7 +153,8 @@ export function manifestError(problems: readonly Problem[], place: (problem: Pro
   })
 }
 
-function sentence(problem: Problem): string {
+/** What is wrong, in words that name the key, the value and what is allowed. */
+export function problemSentence(problem: Problem): string {
   const path = problem.path.map((step) => legible(String(step))).join('.')
   if (problem.key === undefined) {
     return `${path === '' ? 'the manifest' : path} ${problem.message}`

@@ -4,7 +4,7 @@ import { encode } from 'cborg'
 import { type StarlingError, seededRandom } from '../../protocols/index.ts'
 import { exponential, logNormal, portableNormal } from '../portable.ts'
 import { type ChurnEvent, churnOf } from './churn.ts'
-import { checkScenario, peerNames, simulate } from './index.ts'
+import { checkScenario, peerNames, simulate, sweep } from './index.ts'
 import { latencyModel } from './latency.ts'
 
 const small = { peers: 12, seed: 3, rounds: 3, strategy: { name: 'noloco', innerSteps: 4 }, learner: 'quadratic' }
@@ -28,6 +28,38 @@ describe('a simulation', () => {
       assert.ok(first.loss.last < first.loss.first, JSON.stringify(first.loss))
     })
   }
+
+  for (const strategy of [{ name: 'gossip' }, { name: 'spsa', batch: 4, learningRate: 0.01 }]) {
+    test(`of ${strategy.name}: one seed gives one result, also where many die`, async () => {
+      const more = {
+        peers: 8,
+        rounds: 3,
+        strategy,
+        network: { gossip: 'mesh' },
+        churn: { kind: 'share', perRound: 0.2 },
+      }
+      const [first, again] = [await run(more), await run(more)]
+      assert.deepEqual(again, first)
+      assert.deepEqual([first.violations, first.failures], [[], {}])
+      assert.ok(first.kills > 0 && first.loss.last < first.loss.first, JSON.stringify(first))
+    })
+  }
+
+  test('a partition keeps its sides apart, and they find each other again', async () => {
+    const half = { rounds: 8, partitions: [{ at: 2, for: 4, share: 0.5 }] }
+    const [apart, whole] = [await run(half), await run({ rounds: 8 })]
+    assert.notEqual(apart.digest, whole.digest)
+    assert.ok((apart.events.exchange ?? 0) < (whole.events.exchange ?? 0), JSON.stringify([apart.events, whole.events]))
+    assert.equal(apart.events.finished, 12)
+  })
+
+  test('a sweep on two cores gives for each seed what it gives alone', async () => {
+    const scenario = checkScenario({ ...small, peers: 4, rounds: 2 })
+    const digests: string[] = []
+    for await (const { result } of sweep(scenario, { seeds: [3, 4, 5], cores: 2 })) digests.push(result.digest)
+    assert.equal(digests[0], (await simulate(scenario)).digest)
+    assert.equal(new Set(digests).size, 3)
+  })
 
   test('who dies comes back and goes on', async () => {
     const result = await run({ rounds: 6, membership: 'shared', churn: { kind: 'share', perRound: 0.25 } })
@@ -92,14 +124,20 @@ describe('a scenario', () => {
   }
 
   test('that cannot be is refused with the key', () => {
-    refuses({ peers: 1 }, /^peers: /)
-    refuses({ network: { loss: 1 } }, /^network.loss: /)
+    refuses({ peers: 1 }, /^peers must be at least 2, not 1$/)
+    refuses({ network: { loss: 1 } }, /^network.loss must be at most 0.95, not 1$/)
     refuses({ liars: { count: 12 } }, /^liars: must be fewer than the 12 peers/)
     refuses({ liars: { count: 1, attack: 'flattery' } }, /attack: 'flattery' is none of/)
-    refuses({ churn: { kind: 'share', perRound: 2 } }, /^churn.perRound: /)
+    refuses({ churn: { kind: 'share', perRound: 2 } }, /^churn.perRound must be at most 1/)
     refuses({ churn: { kind: 'trace', events: [{ at: 1, peer: 'peer-99', what: 'kill' }] } }, /names peer-99/)
-    refuses({ strategy: { name: 'noloco', innerSteps: 0 } }, /^strategy.innerSteps: /)
-    refuses({ speeds: {} }, /speeds/)
+    refuses({ strategy: { name: 'noloco', innerSteps: 0 } }, /^strategy.innerSteps must be at least 1/)
+    refuses({ speeds: {} }, /^speeds is not a known key; did you mean speed\?/)
+    refuses({ strategy: { name: 'pipeline' } }, /^strategy.name: pipeline needs a real network/)
+    refuses({ strategy: { name: 'spsa' }, liars: { count: 1 } }, /^liars: peers of spsa send no parameters/)
+    refuses({ membership: 'shared', network: { loss: 0.1 } }, /^network.loss: /)
+    refuses({ membership: 'shared', partitions: [{ at: 1, for: 1, share: 0.5 }] }, /^partitions: /)
+    const twice = [1, 2].map((at) => ({ at, for: 5, share: 0.5 }))
+    refuses({ partitions: twice }, /^partitions: one begins at 2 s, before the one before it ends at 6 s/)
   })
 
   test('peers are named so that their order is that of their numbers', () => {

@@ -1,6 +1,6 @@
 /** What is simulated, as plain data: who takes part, over which network, who comes and goes, and who lies. */
 import { z } from 'zod'
-import { attacks, StarlingError, seededRandom } from '../../protocols/index.ts'
+import { attacks, problemSentence, problemsOf, StarlingError, seededRandom } from '../../protocols/index.ts'
 import { SIMULATED, type SimulatedName, type StrategyOptions, simulatedOf } from './strategies.ts'
 
 /** Most peers of one simulation: what 16 GB of memory hold. */
@@ -124,11 +124,8 @@ export function hasSharedMembership({ membership, peers }: Pick<Scenario, 'membe
 
 /** The scenario in `value`, defaults filled in. Throws StarlingError 'bad-scenario' in one line that names the key. */
 export function checkScenario(value: unknown): Scenario {
-  const checked = scenarioSchema.safeParse(value)
-  if (!checked.success) {
-    throw issueOf(checked.error.issues[0])
-  }
-  const scenario: Scenario = { ...checked.data, strategy: strategyOf(checked.data.strategy) }
+  const checked = inForm(scenarioSchema, value)
+  const scenario: Scenario = { ...checked, strategy: strategyOf(checked.strategy) }
   checkLiars(scenario)
   checkNetwork(scenario)
   if (scenario.churn.kind === 'trace') {
@@ -147,11 +144,8 @@ function strategyOf({ name, ...options }: { name: string } & Record<string, unkn
     const known = Object.keys(SIMULATED).join(', ')
     throw bad('strategy.name', `${name} needs a real network; what can be simulated is ${known}`)
   }
-  const parsed = SIMULATED[name as SimulatedName].schema.safeParse(options)
-  if (!parsed.success) {
-    throw issueOf(parsed.error.issues[0], 'strategy')
-  }
-  return { name, ...parsed.data } as StrategyOptions
+  const { schema } = SIMULATED[name as SimulatedName]
+  return { name, ...inForm<object>(schema, options, 'strategy') } as StrategyOptions
 }
 
 function checkLiars({ liars, peers, strategy }: Scenario): void {
@@ -199,11 +193,23 @@ function checkNetwork(scenario: Scenario): void {
   }
 }
 
-/** A value of the wrong form, in one line. */
-function issueOf(issue: z.core.$ZodIssue | undefined, ...before: string[]): StarlingError {
-  return bad([...before, ...(issue?.path ?? [])].join('.'), issue?.message ?? 'is not valid')
+/** The checked value; of what is wrong with it, the first thing in one line. */
+function inForm<T>(schema: z.ZodType<T>, value: unknown, ...path: string[]): T {
+  const { found, data } = problemsOf(schema, value, path)
+  const [problem] = found
+  if (problem !== undefined || data === undefined) {
+    const key = [...(problem?.path ?? path), ...(problem?.key === undefined ? [] : [problem.key])].join('.')
+    throw new StarlingError(
+      'bad-scenario',
+      problem === undefined ? 'the scenario is empty' : problemSentence(problem),
+      {
+        key,
+      },
+    )
+  }
+  return data
 }
 
 function bad(key: string, message: string): StarlingError {
-  return new StarlingError('bad-scenario', key === '' ? message : `${key}: ${message}`, { key })
+  return new StarlingError('bad-scenario', `${key}: ${message}`, { key })
 }

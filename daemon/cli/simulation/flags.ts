@@ -158,7 +158,7 @@ function numbersOf(texts: readonly string[]): (number | undefined)[] {
 
 function yamlOf(path: string, flag: string, what: string): unknown {
   const [document] = parseAllDocuments(new TextDecoder().decode(readUserFile(path)))
-  const fault = document === undefined ? 'it is empty' : document.errors?.[0]?.message
+  const fault = document === undefined ? 'it is empty' : document.errors?.[0]?.message.split('\n')[0]
   if (document === undefined || fault !== undefined) {
     throw new StarlingError('bad-scenario', `${flag}: ${path} is no ${what}: ${fault}`, { path })
   }
