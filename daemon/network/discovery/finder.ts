@@ -4,6 +4,7 @@
  * Whoever finds a peer this way has found a stranger that says it is of the run: it is dialled, says hello and is kept or dropped, as everybody. Looking
  * never holds anything up: each query has a budget, and the next one comes after a pause with jitter, so that peers that start together do not ask in step.
  */
+import { setMaxListeners } from 'node:events'
 import type { AbortOptions, PeerId } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { CID } from 'multiformats/cid'
@@ -202,7 +203,10 @@ export class Finder {
   }
 
   #within(milliseconds: number): AbortSignal {
-    return AbortSignal.any([this.#closing.signal, AbortSignal.timeout(milliseconds)])
+    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(milliseconds)])
+    // Each of a query's requests listens to it.
+    setMaxListeners(0, signal)
+    return signal
   }
 
   /** Ends the pause under way. */
