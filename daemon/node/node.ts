@@ -15,7 +15,7 @@ import type { Log, LogFile } from '../log/index.ts'
 import { createMetrics } from '../metrics/index.ts'
 import { loadOrCreateIdentity, type Network } from '../network/index.ts'
 import { filesOf, obtainFiles } from '../run/index.ts'
-import { LOG_FILE, openDataFolder } from '../storage/index.ts'
+import { diskFull, LOG_FILE, openDataFolder } from '../storage/index.ts'
 import type { NodeOptions, RunningNode } from '../types.ts'
 import { chooseRun, keepRun } from './choose-run.ts'
 import { connect } from './connect.ts'
@@ -294,9 +294,10 @@ class Node implements RunningNode {
         this.#log.debug('training ended with an error while the node stops', {}, error)
         return
       }
-      this.#log.error('training failed; the node stops', {}, error)
-      this.#settle.reject(error)
-      const reason = `training failed: ${error instanceof Error ? error.message : String(error)}`
+      const failure = diskFull(this.#options.dataFolder, error) ?? error
+      this.#log.error('training failed; the node stops', {}, failure)
+      this.#settle.reject(failure)
+      const reason = `training failed: ${failure instanceof Error ? failure.message : String(failure)}`
       void this.stop(reason).catch(() => {}) // logged there
     }
   }

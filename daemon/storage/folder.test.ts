@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { diskFull } from './disk.ts'
 import { openDataFolder } from './folder.ts'
 import { FOLDER_FORMAT } from './format.ts'
 
@@ -109,5 +110,13 @@ describe('data folder', () => {
     const file = join(base, 'file')
     await writeFile(file, 'x')
     await assert.rejects(openDataFolder(file), { code: 'data-folder-unusable' })
+  })
+
+  it('on a full disk says what to do, however deep the reason lies', () => {
+    const level = new Error('write failed', { cause: new Error('IO error: x.log: No space left on device') })
+    for (const error of [level, Object.assign(new Error('write'), { code: 'ENOSPC' })])
+      assert.match(diskFull('/data', error)?.message ?? '', /\/data lies on is full: free some space/)
+    assert.equal(diskFull('/data', new Error('IO error: x.log: Input/output error')), undefined)
+    assert.equal(diskFull('/data', 'ENOSPC'), undefined)
   })
 })

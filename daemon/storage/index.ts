@@ -2,6 +2,7 @@ export { type CheckpointManifest, readCheckpointManifest } from './checkpoint-ma
 export { loadCheckpoint, readTensors } from './checkpoint-reader.ts'
 export { type CheckpointInput, type VectorBytes, writeCheckpoint } from './checkpoint-writer.ts'
 export { type Checkpoints, openCheckpoints } from './checkpoints.ts'
+export { diskFull } from './disk.ts'
 export { atomicWrite, exists } from './files.ts'
 export { type DataFolder, LOG_FILE, openDataFolder, type StorePrefix } from './folder.ts'
 export { type HeldPart, heldLayout, heldParts } from './held.ts'
