@@ -57,8 +57,9 @@ export const experiment = {
   run({ arm, seed, rounds }) {
     const weigh = ARMS[arm]()
     const random = seededRandom('participation', seed)
-    let [model, sum, count] = [FAIR, 0, 0]
+    let [model, sum, count, window] = [FAIR, 0, 0, 0]
     const curve = []
+    const long = rounds / 40
     for (let round = 1; round <= rounds; round++) {
       const present = peers.filter(({ chance }) => random.uniform() < chance)
       if (present.length > 0) {
@@ -72,7 +73,11 @@ export const experiment = {
         sum += model - FAIR
         count++
       }
-      if (round % (rounds / 40) === 0) curve.push([round, model - FAIR])
+      window += (model - FAIR) / long
+      if (round % long === 0) {
+        curve.push([round, window])
+        window = 0
+      }
     }
     return { bias: sum / count, curve }
   },
@@ -128,7 +133,7 @@ export const experiment = {
     const [{ job }] = runs
     const plots = {
       '': linePlot({
-        title: 'How far the model is from the fair point',
+        title: 'How far the model is from the fair point, means of a fortieth of the rounds',
         x: 'rounds',
         y: 'bias',
         series: arms.map((name) => ({

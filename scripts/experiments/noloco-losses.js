@@ -18,6 +18,7 @@ const PAPER = { alpha: 0.5, beta: 0.7, gamma: 0.7 }
 const ARMS = {
   FSDP: {},
   NoLoCo: { inner: 20, codec: 'float32', constants: PAPER },
+  'NoLoCo, int8': { inner: 20, codec: 'int8', constants: PAPER },
   'NoLoCo as shipped': { inner: 20, codec: 'int8', constants: PAPER, reach: true },
   'NoLoCo, 40 steps': { inner: 40, codec: 'float32', constants: PAPER },
   DiLoCo: { inner: 40, alpha: 0.3, beta: 0.7 },
@@ -85,7 +86,7 @@ export const experiment = {
     'steps, DiLoCo every 40 (the paper: 50 and 100). FSDP is one model with the batches of all. Disagreement: standard deviation over the replicas right after their outer step, root mean square over the parameters.',
 
   jobs({ reduced }) {
-    const steps = reduced ? 40 : 800
+    const steps = reduced ? 20 : 800
     const job = (arm, seed) => ({ arm, seed, steps })
     if (reduced) return ['NoLoCo', 'NoLoCo as shipped', 'DiLoCo', 'none'].map((arm) => job(arm, 0))
     return [...Object.keys(ARMS).map((arm) => job(arm, 0)), ...AGAIN.map((arm) => job(arm, 1))]
@@ -95,7 +96,7 @@ export const experiment = {
     const { inner, codec, constants, reach, ...outer } = ARMS[arm]
     const alone = arm === 'FSDP'
     // The reduced form has no room for more.
-    const every = steps < 100 ? 10 : inner
+    const every = steps < 100 ? 5 : inner
     const machine = await openReplicas({
       ...{ seed, steps, codec },
       count: alone ? 1 : REPLICAS,
@@ -132,7 +133,7 @@ export const experiment = {
     const seeds = [...new Set(runs.map(({ job }) => job.seed))]
     const run = (arm, seed) => runs.find(({ job }) => job.arm === arm && job.seed === seed)?.result
     const final = (arm, seed) => run(arm, seed)?.curve.at(-1)[1]
-    const settled = ({ apart }) => apart.filter(([step]) => step > (reduced ? 10 : 50))
+    const settled = ({ apart }) => apart.filter(([step]) => step > (reduced ? 5 : 50))
     const related = (result) => {
       const points = settled(result)
       return correlation(
@@ -143,7 +144,8 @@ export const experiment = {
     const end = ({ apart }) => apart.at(-1)[1]
     const most = ({ apart }) => Math.max(...apart.map(([, std]) => std))
     const both = (arm, value) => of(seeds.flatMap((seed) => (run(arm, seed) === undefined ? [] : [value(arm, seed)])))
-    const apart = (arm) => run(arm, seeds[0]).apart.length > 0 && most(run(arm, seeds[0])) > 0
+    // What is left after DiLoCo's step is rounding.
+    const apart = (arm) => run(arm, seeds[0]).apart.length > 0 && most(run(arm, seeds[0])) > 1e-6
     const table = markdown(
       [
         '',
@@ -189,7 +191,7 @@ export const experiment = {
             asserted: true,
           },
           {
-            claim: 'NoLoCo’s perplexity is 1 to 3 % below DiLoCo’s',
+            claim: 'NoLoCo’s perplexity is some percent below DiLoCo’s (the paper: 1.1 and 2.5 %)',
             ours: of(ratios.map((ratio) => `${text(100 * (ratio - 1), 1)} %`)),
             holds: ratios.every((ratio) => ratio < 1 && ratio > 0.9),
           },
@@ -225,12 +227,18 @@ export const experiment = {
             holds: seeds.every((seed) => final('NoLoCo', seed) - final('FSDP', seed) < Math.log(1.2)),
           },
           {
-            claim: 'int8 messages and the bound on far partners cost nothing (ours, no claim of the paper)',
-            ours: `${text(final('NoLoCo as shipped', 0))} for ${text(final('NoLoCo', 0))}; mean share of a message that counts ${text(run('NoLoCo as shipped', 0).shares, 2)}`,
-            holds: final('NoLoCo as shipped', 0) < 1.01 * final('NoLoCo', 0),
+            claim: 'int8 messages cost nothing (ours, no claim of the paper): loss within 1 %',
+            ours: `${text(final('NoLoCo, int8', 0))} for ${text(final('NoLoCo', 0))}`,
+            holds: final('NoLoCo, int8', 0) < 1.01 * final('NoLoCo', 0),
+            asserted: true,
+          },
+          {
+            claim: 'the bound on far partners costs nothing among the honest (ours): loss within 1 %',
+            ours: `${text(final('NoLoCo as shipped', 0))} for ${text(final('NoLoCo, int8', 0))}; a message counts for ${text(run('NoLoCo as shipped', 0).shares, 2)} on average`,
+            holds: final('NoLoCo as shipped', 0) < 1.01 * final('NoLoCo, int8', 0),
           },
         ]
-    const shown = arms.filter((arm) => run(arm, seeds[0]).apart.length > 0 && apart(arm))
+    const shown = arms.filter(apart)
     const rates = run(shown[0], seeds[0]).apart
     const scale = Math.max(...rates.map(([, , rate]) => rate))
     const plots = {

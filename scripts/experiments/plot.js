@@ -3,19 +3,22 @@
 /** Okabe and Ito's colours, told apart with any colour vision. */
 const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000']
 
-const WIDTH = 720
+/** The picture without the names of the lines, which stand to the right; about the width of a letter of theirs. */
+const WIDTH = 530
 const HEIGHT = 420
-const MARGIN = { top: 40, right: 190, bottom: 50, left: 60 }
+const MARGIN = { top: 40, bottom: 50, left: 60 }
+const LETTER = 6.8
 
 /**
  * One plot. `series` are lines with a name, points [x, y] in rising x and, if wanted, `dashed` and `colour` (an index, so that two lines can share one).
- * The axes cover all points.
+ * The axes cover all points. Where there are more lines than colours, those beyond are dashed.
  */
 export function linePlot({ title, x, y, series }) {
+  const names = Math.max(190, 60 + LETTER * Math.max(...series.map(({ name }) => name.length)))
   const horizontal = axis(
     series.flatMap(({ points }) => points.map(([value]) => value)),
     MARGIN.left,
-    WIDTH - MARGIN.right,
+    WIDTH,
   )
   const vertical = axis(
     series.flatMap(({ points }) => points.map(([, value]) => value)),
@@ -23,9 +26,9 @@ export function linePlot({ title, x, y, series }) {
     MARGIN.top,
   )
   const parts = [
-    `<rect width="${WIDTH}" height="${HEIGHT}" fill="#ffffff"/>`,
+    `<rect width="${round(WIDTH + names)}" height="${HEIGHT}" fill="#ffffff"/>`,
     text(MARGIN.left, 24, title, 'start', 15),
-    text((MARGIN.left + WIDTH - MARGIN.right) / 2, HEIGHT - 12, x, 'middle'),
+    text((MARGIN.left + WIDTH) / 2, HEIGHT - 12, x, 'middle'),
     `<g transform="rotate(-90 16 ${HEIGHT / 2})">${text(16, HEIGHT / 2, y, 'middle')}</g>`,
   ]
   for (const value of horizontal.ticks) {
@@ -35,20 +38,20 @@ export function linePlot({ title, x, y, series }) {
   }
   for (const value of vertical.ticks) {
     const at = vertical.place(value)
-    parts.push(line(MARGIN.left, at, WIDTH - MARGIN.right, at, '#dddddd'))
+    parts.push(line(MARGIN.left, at, WIDTH, at, '#dddddd'))
     parts.push(text(MARGIN.left - 8, at + 4, vertical.show(value), 'end'))
   }
-  for (const [i, { name, points, dashed = false, colour = i }] of series.entries()) {
+  for (const [i, { name, points, colour = i, dashed = colour >= COLOURS.length }] of series.entries()) {
     const stroke = COLOURS[colour % COLOURS.length]
     const dashes = dashed ? ' stroke-dasharray="6 4"' : ''
     const path = points.map(([px, py]) => `${round(horizontal.place(px))},${round(vertical.place(py))}`).join(' ')
     parts.push(`<polyline points="${path}" fill="none" stroke="${stroke}" stroke-width="2"${dashes}/>`)
     const at = MARGIN.top + 14 + 20 * i
-    const left = WIDTH - MARGIN.right + 14
+    const left = WIDTH + 14
     parts.push(`<path d="M${left} ${at - 4}h26" fill="none" stroke="${stroke}" stroke-width="2"${dashes}/>`)
     parts.push(text(left + 34, at, name, 'start'))
   }
-  const head = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}">`
+  const head = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${round(WIDTH + names)} ${HEIGHT}" width="${round(WIDTH + names)}" height="${HEIGHT}">`
   return `${head}\n<title>${escaped(title)}</title>\n${parts.join('\n')}\n</svg>\n`
 }
 

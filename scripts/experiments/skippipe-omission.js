@@ -38,6 +38,13 @@ const ARMS = {
   'balanced, every tenth step full': (step, random) =>
     step % 10 === 0 ? everything : balanced(random).map((path) => swapped(path, random)),
 }
+/** What the arms are called on the page. */
+const TITLES = {
+  full: 'all stages (the control)',
+  balanced: 'balanced partial paths',
+  'balanced, every tenth step full': 'the same, every tenth step all stages',
+}
+
 /** The first stage and every choice of so many others. */
 const chosen = (count, from = others) =>
   count === 0 ? [[]] : from.flatMap((stage, i) => chosen(count - 1, from.slice(i + 1)).map((rest) => [stage, ...rest]))
@@ -88,7 +95,7 @@ export const experiment = {
       arms.map((arm) => {
         const { work, full, three, two } = of(arm)
         return [
-          ...[arm, text(work, 2), text(full), text(three), `× ${text(ratio(arm, 'three'), 2)}`],
+          ...[TITLES[arm], text(work, 2), text(full), text(three), `× ${text(ratio(arm, 'three'), 2)}`],
           ...[text(two), `× ${text(ratio(arm, 'two'), 2)}`],
         ]
       }),
@@ -98,7 +105,7 @@ export const experiment = {
       const claims = [
         {
           claim: 'two thirds of the work are done, and something is learned',
-          holds: Math.abs(work - 2 / 3) < 1e-9 && curve.at(-1)[1] < curve[0][1],
+          holds: Math.abs(work - 2 / 3) < 1e-5 && curve.at(-1)[1] < curve[0][1],
           asserted: true,
         },
       ]
@@ -143,7 +150,7 @@ export const experiment = {
         title: 'Training on partial paths',
         x: 'steps',
         y: 'validation loss, all stages',
-        series: arms.map((name) => ({ name, points: of(name).curve })),
+        series: arms.map((arm) => ({ name: TITLES[arm], points: of(arm).curve })),
       }),
     }
     return { text: table, plots, claims }
