@@ -19,7 +19,7 @@ import {
 import { gossipService } from './gossip.ts'
 import { parseListen } from './listening.ts'
 import { boundedYamux } from './muxer.ts'
-import { OwnAddresses, type ReachModules, reachModules } from './reachability/index.ts'
+import { OwnAddresses, RELAY_WINDOW, type ReachModules, reachModules } from './reachability/index.ts'
 
 /** Connections of one machine per second: a swarm on loopback comes from one address, strangers need no more than a few. */
 const INBOUND_PER_HOST_PRIVATE = 200
@@ -88,7 +88,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
       ...reach.transports,
     ],
     connectionEncrypters: [noise()],
-    streamMuxers: [boundedYamux(options.refused)],
+    streamMuxers: [boundedYamux(options.refused, options.relayServer === undefined ? undefined : RELAY_WINDOW)],
     peerDiscovery: options.mdns ? [mdns({ serviceTag: mdnsTag(options.run) })] : [],
     connectionGater: options.gater,
     connectionManager: {

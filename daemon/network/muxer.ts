@@ -60,14 +60,14 @@ export class FrameWatch {
   }
 }
 
-/** The muxer for createLibp2p. `refused` is told why a connection was given up; nobody knows there whose it was. */
-export function boundedYamux(refused: (detail: string) => void): () => StreamMuxerFactory {
+/** The muxer for createLibp2p; `window` is the largest of a stream, bytes. `refused` is told why a connection was given up; nobody knows there whose it was. */
+export function boundedYamux(refused: (detail: string) => void, window = MAX_WINDOW): () => StreamMuxerFactory {
   return () => {
     const factory = yamux({
       maxInboundStreams: MAX_STREAMS,
       maxOutboundStreams: MAX_STREAMS,
       maxEarlyStreams: MAX_STREAMS,
-      streamOptions: { maxStreamWindowSize: MAX_WINDOW },
+      streamOptions: { maxStreamWindowSize: window },
     })()
     return {
       protocol: factory.protocol,

@@ -7,6 +7,7 @@ export { RELAY_PROTOCOLS } from './relay-client.ts'
 export {
   createRelayServer,
   DEFAULT_RELAY_LIMITS,
+  RELAY_WINDOW,
   type RelayLimits,
   type RelayLoad,
   type RelayServer,

@@ -21,8 +21,8 @@ export interface RelayLimits {
   circuitsPerPeer: number
 }
 
-/** A swarm of a hundred private peers with a dozen connections each, and room for as many again. */
-export const DEFAULT_RELAY_LIMITS: RelayLimits = { reservations: 256, circuits: 1_024, circuitsPerPeer: 48 }
+/** Room for 80 private peers that have a dozen connections each, all of them relayed; at worst 0.6 GB of memory. */
+export const DEFAULT_RELAY_LIMITS: RelayLimits = { reservations: 256, circuits: 512, circuitsPerPeer: 48 }
 
 /**
  * Life of a reservation, milliseconds. Clients renew five minutes before its end at the earliest, and not before ten minutes of it are left; it ends with
