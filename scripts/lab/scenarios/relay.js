@@ -13,6 +13,9 @@ import {
 /** How long an upgrade of the relayed connection is waited for, s. It may never come, and that is reported. */
 const UPGRADE = 45
 
+/** Time between two looks at how they are connected, s. */
+const LOOK = 3
+
 /** How long they train before the relay's bytes are looked at again, s. */
 const QUIET = 10
 
@@ -76,34 +79,47 @@ async function overTheRelay(lab, { webrtc = false } = {}) {
   say(`start printed ${first.ready.link}`)
   const since = Date.now()
   const second = await ready(crew.start('second', 'b1', ['join', first.ready.link, ...stun]), { signal })
-  const { firstExchange } = await trainTogether(first, second, { since, signal })
+  const watch = watchWays(lab, second, first, since)
+  try {
+    const { firstExchange } = await trainTogether(first, second, { since, signal })
+    const direct = () => watch.ways.length > 0 && watch.ways.at(-1).via !== 'relay'
+    await until('an upgrade', UPGRADE, direct, signal).catch((error) => {
+      if (signal.aborted) throw error
+    })
+    await learns(second, { signal })
+    const before = relayed(topology)
+    await pause(QUIET, signal)
+    return {
+      joined: second.readyAfter,
+      firstExchange,
+      ways: watch.ways.map(({ via, seconds }) => `${via} at ${Math.round(seconds)} s`),
+      nat: topology.nat,
+      relayedBytesPerSecond: (relayed(topology) - before) / QUIET,
+      reachability: (await second.status()).reachability?.state ?? null,
+      ...losses(second),
+    }
+  } finally {
+    watch.stop()
+  }
+}
 
-  // Every way that they were connected by, in order, and when it was first seen.
+/** Looks at how a node is connected with another: every way that it was, in order, and when it was first seen, s. */
+function watchWays({ say, signal }, node, other, since) {
+  const stopped = new AbortController()
   const ways = []
   const look = async () => {
-    const peer = (await second.peers()).find((one) => one.peer === first.ready.peer)
-    const via = peer?.connection?.via
-    if (via !== undefined && ways.at(-1)?.via !== via) {
-      ways.push({ via, seconds: (Date.now() - since) / 1_000, address: peer.connection.address })
-      say(`connected by ${via}: ${peer.connection.address}`)
+    for (;;) {
+      const peers = await node.peers().catch(() => []) // it may be busy with its start; there is another look
+      const connection = peers.find((one) => one.peer === other.ready.peer)?.connection
+      if (connection !== undefined && ways.at(-1)?.via !== connection.via) {
+        ways.push({ via: connection.via, seconds: (Date.now() - since) / 1_000 })
+        say(`connected by ${connection.via}: ${connection.address}`)
+      }
+      await pause(LOOK, AbortSignal.any([signal, stopped.signal]))
     }
-    return via
   }
-  await until('an upgrade', UPGRADE, async () => (await look()) !== 'relay', signal).catch((error) => {
-    if (signal.aborted) throw error
-  })
-  await learns(second, { signal })
-  const before = relayed(topology)
-  await pause(QUIET, signal)
-  return {
-    joined: second.readyAfter,
-    firstExchange,
-    ways: ways.map(({ via, seconds }) => `${via} at ${Math.round(seconds)} s`),
-    nat: topology.nat,
-    relayedBytesPerSecond: (relayed(topology) - before) / QUIET,
-    reachability: (await second.status()).reachability?.state ?? null,
-    ...losses(second),
-  }
+  look().catch(() => {}) // told to stop
+  return { ways, stop: () => stopped.abort() }
 }
 
 /** Bytes that the bootstrap node's link has sent: what it relays, when it has nothing else to do. */
