@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { encode } from 'cborg'
 import { type StarlingError, seededRandom } from '../../protocols/index.ts'
 import { exponential, logNormal, portableNormal } from '../portable.ts'
+import { oneSided } from '../testing/planted.ts'
 import { type ChurnEvent, churnOf } from './churn.ts'
 import { checkScenario, peerNames, simulate, sweep } from './index.ts'
 import { latencyModel } from './latency.ts'
@@ -87,22 +87,6 @@ describe('a simulation', () => {
 })
 
 describe('the checks of a simulation', () => {
-  /** Partners that now and then say 'committed' without having decided: they give up later, and the asker has taken the step. */
-  const oneSided = (seed: number, share: number) => {
-    const dice = seededRandom('planted', seed)
-    return simulate(checkScenario({ ...small, peers: 6, rounds: 2, seed }), {
-      transport: (_, transport) => ({
-        ...transport,
-        answer: (method, answerer) =>
-          transport.answer(method, (from, question, signal) =>
-            method === 'noloco-commit' && dice.uniform() < share
-              ? encode({ outcome: 'committed' })
-              : answerer(from, question, signal),
-          ),
-      }),
-    })
-  }
-
   test('a partner that applies an exchange which the other dropped is found', async () => {
     let found: number | undefined
     for (let seed = 0; seed < 100 && found === undefined; seed++) {
