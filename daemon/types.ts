@@ -101,6 +101,8 @@ export interface NodeStatus {
   pipeline?: PipelineStatus
   members: number
   connections: number
+  /** What it refused of others since the start, by reason; absent when there was nothing. */
+  refused?: Record<string, number>
   listen: string[]
   /** Whether others can dial it; absent where nobody looks. */
   reachability?: Reachability

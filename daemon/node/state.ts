@@ -151,7 +151,7 @@ export function statusOf({
   folder,
   startedAt,
 }: StateModules): NodeStatus {
-  const { wire } = network.counters()
+  const { wire, rejected } = network.counters()
   const { model } = run.manifest
   return {
     peer: network.self,
@@ -167,6 +167,7 @@ export function statusOf({
     connections: network.connected().length,
     listen: bestFirst(network.addresses()),
     reachability: network.reachability(),
+    ...(Object.keys(rejected).length === 0 ? {} : { refused: rejected }),
     bytesSent: wire.sent,
     bytesReceived: wire.received,
     eventLoop: metrics.eventLoop(),

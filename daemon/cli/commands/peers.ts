@@ -1,6 +1,6 @@
 import { Command } from 'commander'
 import { callApi } from '../../api/index.ts'
-import type { PeerStatus } from '../../types.ts'
+import type { NodeStatus, PeerStatus } from '../../types.ts'
 import { describeSet, formatBytes, formatDuration, formatLoss, shortName } from '../../view/index.ts'
 import { createOutput, plain, table } from '../output.ts'
 import { locate, type PlaceFlags, placeOptions } from '../place.ts'
@@ -11,9 +11,11 @@ export function peers(): Command {
   for (const option of placeOptions()) command.addOption(option)
   return command.addHelpText('after', '\nExample:\n  $ starling peers').action(async (flags: PlaceFlags) => {
     const output = createOutput(flags.json === true)
-    const list = await callApi<PeerStatus[]>(locate(flags), 'GET', 'api/peers')
+    const node = locate(flags)
+    const list = await callApi<PeerStatus[]>(node, 'GET', 'api/peers')
+    const { refused = {} } = await callApi<NodeStatus>(node, 'GET', 'api/status')
     for (const peer of list) output.record({ kind: 'peer', ...peer })
-    output.summary({ peers: list.length, connected: list.filter((peer) => peer.connected).length })
+    output.summary({ peers: list.length, connected: list.filter((peer) => peer.connected).length, refused })
     const sets = list.some((peer) => peer.set !== undefined)
     const rows = list.map((peer) => [
       plain(peer.name ?? shortName(peer.peer)) + (peer.self ? ' (this node)' : ''),
@@ -31,5 +33,8 @@ export function peers(): Command {
     ])
     const set = sets ? ['set'] : []
     output.line(table(['peer', 'phase', 'step', 'round', 'loss', 'validation', ...set, 'sent', 'received', ''], rows))
+    // Those who may not take part are in no list of peers.
+    const reasons = Object.entries(refused).map(([reason, times]) => `${reason} ${times}`)
+    if (reasons.length > 0) output.line(`refused since the start: ${reasons.join(', ')}`)
   })
 }
