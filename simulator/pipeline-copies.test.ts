@@ -9,7 +9,6 @@ import {
   running,
   SEVEN,
   STUCK,
-  shout,
   stepOf,
   taken,
   trainedTo,
@@ -96,13 +95,6 @@ describe('recovery: checkpoint', () => {
       epoch = world.alive().flatMap(({ holders }) => holders.holds())[0]!.epoch
       assert.ok(stepOf(world) <= before && stepOf(world) >= before - 9, `from ${before} to ${stepOf(world)}`)
     }
-  })
-
-  test('one that says that the run was set back moves nobody', async () => {
-    const world = await running(SEVEN, { seed: 36, strategy })
-    await trainedTo(world, 10)
-    await shout(world, { back: { epoch: 7, step: 0 } })
-    assert.ok(world.alive().every(({ holders }) => holders.holds().every(({ epoch }) => epoch === 0)))
   })
 })
 

@@ -1,17 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import {
-  HEALED,
-  holderOf,
-  killHolders,
-  running,
-  SEVEN,
-  STUCK,
-  shout,
-  stepOf,
-  taken,
-  trainedTo,
-} from './testing/healing.ts'
+import { aliveAnswer, leaveAnswer, statementMessage } from '../protocols/pipeline/holders/messages.ts'
+import { HEALED, holderOf, killHolders, running, SEVEN, STUCK, stepOf, taken, trainedTo } from './testing/healing.ts'
+import type { HoldersWorld } from './testing/holders.ts'
 
 describe('liars', () => {
   test('one that claims a stage and does not serve it is left out, and another takes the stage', async () => {
@@ -83,4 +74,56 @@ describe('liars', () => {
     )
     await trainedTo(world, stepOf(world) + 3)
   })
+
+  test('one that says that the run was set back moves nobody', async () => {
+    const world = await running(SEVEN, { seed: 36, strategy: { recovery: 'checkpoint', checkpointEvery: 4 } })
+    await trainedTo(world, 10)
+    await shout(world, { back: { epoch: 7, step: 0 } })
+    assert.ok(world.alive().every(({ holders }) => holders.holds().every(({ epoch }) => epoch === 0)))
+  })
 })
+
+/** A peer that only talks, and says that it lives and stays: as a data peer, every second or `times` at once, for ten seconds. */
+async function shout(
+  world: HoldersWorld,
+  {
+    lost = [],
+    times = 1,
+    holds = [0],
+    step = 0,
+    back = { epoch: 0, step: 0 },
+  }: {
+    lost?: { part: number; peer: string }[]
+    times?: number
+    holds?: number[]
+    step?: number
+    back?: { epoch: number; step: number }
+  },
+): Promise<void> {
+  const { clock } = world.network
+  const liar = world.network.join('liar')
+  liar.answer('pipeline-leave', async () => leaveAnswer.encode({ stays: true }))
+  liar.answer('pipeline-alive', async () => aliveAnswer.encode({ incarnation: 1, holds: true }))
+  let sequence = 0
+  for (let second = 0; second < 10; second++) {
+    for (let time = 0; time < times; time++) {
+      const statement = statementMessage.encode({
+        incarnation: 1,
+        sequence: ++sequence,
+        interval: 1_000,
+        holds: holds.map((part) => ({ part, state: 'ready' as const, step })),
+        places: 16,
+        slots: 4,
+        lost,
+        back,
+        copies: [],
+        finished: false,
+        kept: [],
+      })
+      await liar.publish('stages', statement)
+    }
+    await clock.advance(1_000)
+  }
+  liar.kill()
+  await clock.advance(1_000)
+}

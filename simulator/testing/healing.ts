@@ -1,7 +1,6 @@
 /** Swarms of stage holders that are killed, and what tests ask about them. */
 import assert from 'node:assert/strict'
 import type { PeerName, StrategyEvent } from '../../protocols/index.ts'
-import { aliveAnswer, leaveAnswer, statementMessage } from '../../protocols/pipeline/holders/messages.ts'
 import { createHoldersWorld, type HolderProcess, type HoldersWorld, type HoldersWorldOptions } from './holders.ts'
 
 export const SEVEN = ['a', 'b', 'c', 'd', 'e', 'f', 'g']
@@ -62,48 +61,3 @@ export const bytes = (values: Float32Array): Uint8Array =>
 
 export const equal = (a: Float32Array, b: Float32Array): boolean =>
   a.length === b.length && a.every((value, i) => value === b[i])
-
-/** A peer that only talks, and says that it lives and stays: as a data peer, every second or `times` at once, for ten seconds. */
-export async function shout(
-  world: HoldersWorld,
-  {
-    lost = [],
-    times = 1,
-    holds = [0],
-    step = 0,
-    back = { epoch: 0, step: 0 },
-  }: {
-    lost?: { part: number; peer: string }[]
-    times?: number
-    holds?: number[]
-    step?: number
-    back?: { epoch: number; step: number }
-  },
-): Promise<void> {
-  const { clock } = world.network
-  const liar = world.network.join('liar')
-  liar.answer('pipeline-leave', async () => leaveAnswer.encode({ stays: true }))
-  liar.answer('pipeline-alive', async () => aliveAnswer.encode({ incarnation: 1, holds: true }))
-  let sequence = 0
-  for (let second = 0; second < 10; second++) {
-    for (let time = 0; time < times; time++) {
-      const statement = statementMessage.encode({
-        incarnation: 1,
-        sequence: ++sequence,
-        interval: 1_000,
-        holds: holds.map((part) => ({ part, state: 'ready' as const, step })),
-        places: 16,
-        slots: 4,
-        lost,
-        back,
-        copies: [],
-        finished: false,
-        kept: [],
-      })
-      await liar.publish('stages', statement)
-    }
-    await clock.advance(1_000)
-  }
-  liar.kill()
-  await clock.advance(1_000)
-}
