@@ -6,6 +6,10 @@ import { type Gossip, type GossipParts, validated } from './types.ts'
 export function createBroadcast(parts: GossipParts): Gossip {
   const { clock, nodes, linked, delay, dice, loss, connections } = parts
 
+  /** All peers in the order in which they came, and where each stands. */
+  const order: Node[] = []
+  const places = new Map<Node, number>()
+
   /** Hops from a peer to everyone it can reach. */
   const hops = (from: Node): Map<Node, number> => {
     const found = new Map([[from, 0]])
@@ -67,11 +71,15 @@ export function createBroadcast(parts: GossipParts): Gossip {
     changed() {},
     mesh: () => [],
     connected(node) {
-      const order = [...nodes.values()]
+      if (order.length < nodes.size) {
+        for (const newcomer of [...nodes.values()].slice(order.length)) {
+          places.set(newcomer, order.push(newcomer) - 1)
+        }
+      }
       const found: Node[] = []
       // Those that came after it, and on from the first.
       for (
-        let i = order.indexOf(node) + 1, left = order.length - 1;
+        let i = (places.get(node) ?? 0) + 1, left = order.length - 1;
         left > 0 && found.length < connections;
         i++, left--
       ) {
