@@ -3,11 +3,12 @@
  * The experiments of docs/results.md. Measures what is not in the folder of results yet, draws the plots and writes the page; so it can be interrupted, and goes on where it was.
  * Ends with code 1 when a claim that must hold does not.
  *
- *   npm run build && node scripts/experiments/run.js [NAME...] [--fresh] [--reduced] [--cores 2] [--out docs/results]
+ *   npm run build && node scripts/experiments/run.js [NAME...] [--fresh] [--reduced] [--page] [--cores 2] [--out docs/results]
  *
  *   NAME       experiments; default all. The page shows all that have results.
  *   --fresh    forgets what is in the folder about them
  *   --reduced  the smallest form, a minute or so; into a temporary folder unless --out says where
+ *   --page     measures nothing: plots and page of what is there
  *   --list     says what there is
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
@@ -118,6 +119,7 @@ async function main() {
       reduced: { type: 'boolean', default: false },
       cores: { type: 'string', default: '2' },
       out: { type: 'string' },
+      page: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
     },
   })
@@ -141,7 +143,7 @@ async function main() {
     values.out ?? (values.reduced ? mkdtempSync(join(tmpdir(), 'starling-results-')) : join(root, 'docs/results')),
   )
   const { reduced, fresh } = values
-  const names = positionals.length > 0 ? positionals : experiments.map(({ name }) => name)
+  const names = values.page ? [] : positionals.length > 0 ? positionals : experiments.map(({ name }) => name)
   const log = (line) => console.error(line)
   const entries = await runExperiments({ names, out, reduced, fresh, cores, signal: abort.signal, log }).catch(
     (error) => {
