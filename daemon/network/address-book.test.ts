@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { AddressBook } from './address-book.ts'
+import { isPrivateAddress } from './addresses.ts'
 import { hello, MAX_ADDRESS_LENGTH, MAX_ADDRESSES, PROTOCOL_VERSION } from './hello.ts'
 
 const PEER = '12D3KooWHdiyMpZdmd72zTEgDBNGAqopA8m9T9pu8PfHWp8c6Vm2'
@@ -13,7 +14,7 @@ function book(dialsPrivate = true) {
     book: new AddressBook({
       self: '12D3',
       now: () => state.now,
-      dialsPrivate: () => dialsPrivate,
+      mayDial: (address) => dialsPrivate || !isPrivateAddress(address),
       isConnected: () => false,
     }),
   }

@@ -1,7 +1,7 @@
 /** Where peers of the run may be found, as others say. Nothing in here is proven; the handshake proves who answers. */
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { PeerName } from '../../protocols/index.ts'
-import { isPrivateAddress, needsRelay, peerOf, tryAddress } from './addresses.ts'
+import { needsRelay, peerOf, tryAddress } from './addresses.ts'
 import { MAX_ADDRESS_LENGTH, MAX_ADDRESSES } from './hello.ts'
 
 /** Peers remembered; the one with the most failed dials is forgotten for a new one. */
@@ -31,8 +31,8 @@ export interface Known {
 export interface AddressBookParts {
   self: PeerName
   now(): number
-  /** Whether addresses of this machine and of private networks are of any use. */
-  dialsPrivate(): boolean
+  /** Whether an address that others name is of any use. */
+  mayDial(address: Multiaddr): boolean
   /** Whether addresses of relays are of any use. Default: no. */
   dialsRelays?(): boolean
   isConnected(peer: PeerName): boolean
@@ -114,7 +114,7 @@ export class AddressBook {
     const address = tryAddress(text)
     if (address === undefined || (peerOf(address) ?? peer) !== peer) return []
     if (needsRelay(address) && this.#parts.dialsRelays?.() !== true) return []
-    if (isPrivateAddress(address) && !this.#parts.dialsPrivate()) return []
+    if (!this.#parts.mayDial(address)) return []
     const whole = tryAddress(peerOf(address) === undefined ? `${address}/p2p/${peer}` : text)
     // What we could not tell others in a hello, or what belongs to no peer id, is of no use.
     return whole === undefined || whole.toString().length > MAX_ADDRESS_LENGTH ? [] : [whole]

@@ -30,6 +30,10 @@ export const MAX_RUNNING = 128
 export const MAX_STREAMS_PER_PEER = 4
 /** An answerer is told to stop after this, milliseconds: longer than any asker should wait. */
 export const ANSWER_TIMEOUT = 60_000
+/** Bytes of question and answer together that cost as much as a small question. */
+const WORK_BYTES = 256 * 1024
+/** What an introduction costs: its answer names others, and nobody needs many. */
+const INTRODUCTION_WORK = 20
 /** Share of a ledger point for each question over the rate: a thousand are a fault or two, a handful is nothing. */
 const RATE_POINTS = 0.02
 
@@ -126,7 +130,9 @@ export class AskService {
     const { clock, counters } = this.#parts
     const sent = clock.now()
     try {
-      return await lane.ask({ method, question, maxAnswer, timeout, signal: options.signal })
+      const answer = await lane.ask({ method, question, maxAnswer, timeout, signal: options.signal })
+      if (!method.startsWith('network/')) this.#parts.ledger.worked(peer)
+      return answer
     } finally {
       counters.asked(method, clock.now() - sent)
     }
@@ -236,7 +242,7 @@ export class AskService {
     const ref: { server?: AskServer } = {}
     let closed = false
     const server = serve(stream, {
-      answer: (method, question, signal) => this.#answer(peer, served, method, question, signal),
+      answer: (method, question, signal, limit) => this.#answer(peer, served, method, question, signal, limit),
       fault: (reason, detail) => this.#parts.ledger.reject(peer, reason, detail),
       count: (method, sent, received) => {
         this.#parts.counters.ask(this.#answerers.has(method) ? method : 'unknown', sent, received)
@@ -263,14 +269,17 @@ export class AskService {
     method: string,
     question: Uint8Array,
     signal: AbortSignal,
+    limit: number,
   ): Promise<Uint8Array> {
     const { ledger, clock, log, introduced, introduction } = this.#parts
     const now = clock.now()
-    if (!this.#perPeer.allow(peer, 1, now)) {
+    const work =
+      method === introduction ? INTRODUCTION_WORK : 1 + Math.floor((question.byteLength + limit) / WORK_BYTES)
+    if (!this.#perPeer.allow(peer, work, now)) {
       ledger.reject(peer, 'rate-limit', `more questions than allowed (${method})`, RATE_POINTS)
       throw new StarlingError('rate-limited', 'you ask more questions than this peer answers')
     }
-    if (!this.#total.allow('', 1, now) || this.#running >= MAX_RUNNING || served.running >= MAX_RUNNING_PER_PEER) {
+    if (!this.#total.allow('', work, now) || this.#running >= MAX_RUNNING || served.running >= MAX_RUNNING_PER_PEER) {
       throw new StarlingError('peer-busy', 'this peer answers as many questions as it can')
     }
     // Introductions say nothing of whether a connection is needed.

@@ -11,6 +11,7 @@ import { announced, parseAddress, peerOf, tryAddress } from './addresses.ts'
 import { AskService } from './ask.ts'
 import { systemClock } from './clock.ts'
 import { Counters } from './counters.ts'
+import { DialScope } from './dial-scope.ts'
 import { type DhtOptions, Registry, type RegistryCounts, type RegistryLimits } from './discovery/index.ts'
 import { Fellows, NO_RUN } from './fellows.ts'
 import { createGater } from './gater.ts'
@@ -28,6 +29,7 @@ import { createHost, type Host } from './host.ts'
 import { peerNameOf } from './identity.ts'
 import { Ledger } from './ledger.ts'
 import { listenFailed } from './listening.ts'
+import { Places, placeLimits } from './places.ts'
 import {
   answerDialBack,
   createRelayServer,
@@ -85,6 +87,7 @@ export class BootstrapNetwork {
   readonly #registry: Registry
   #host!: Host
   #asks!: AskService
+  #places!: Places
   #fellows!: Fellows
   /** Connected peers that said hello: bounded by the connections. */
   readonly #greeted = new Set<PeerName>()
@@ -121,6 +124,10 @@ export class BootstrapNetwork {
 
   async #start(): Promise<void> {
     const { identity, listen, announce = [], dht, bootstrap = [], log, maxPeers = DEFAULT_MAX_PEERS } = this.#options
+    const places = new Places(placeLimits(maxPeers), systemClock, (peer) => this.#ledger.isGood(peer))
+    this.#places = places
+    const scope = new DialScope({ listen, dialPrivate: undefined, now: systemClock.now })
+    for (const address of bootstrap) scope.name(parseAddress(address))
     this.#host = await createHost({
       identity,
       run: NO_RUN,
@@ -131,9 +138,17 @@ export class BootstrapNetwork {
       pingInterval: PING,
       relayServer: this.#relay,
       autonat: true,
-      gater: createGater({ kind: 'open' }, this.#ledger),
+      gater: createGater({
+        self: this.self,
+        admission: { kind: 'open' },
+        ledger: this.#ledger,
+        places,
+        isService: () => false,
+        mayDial: (address) => scope.allows(address),
+        refused: (reason, detail) => this.#refused(reason, detail),
+      }),
       metrics: this.#counters.metrics(),
-      refused: (detail) => log.debug({ detail }, 'a connection was refused'),
+      refused: (detail) => this.#refused('malformed-frame', detail),
       ...(dht === undefined ? {} : { dht: { ...dht, mode: 'server', bootstrap: [] } }),
     })
     const parts = { ledger: this.#ledger, counters: this.#counters, clock: systemClock, log }
@@ -225,6 +240,7 @@ export class BootstrapNetwork {
       this.#ledger.reject(peer, code === 'other-version' ? code : 'malformed-frame', message)
       throw error
     }
+    this.#places.settle(peer)
     if (said.role === 'bootstrap') return hello.encode(this.#hello(said.run, []))
     // What nobody could dial is not kept; whether anybody is there is for those to find out who want to dial it.
     const addresses = said.addresses.filter((text) => {
@@ -266,5 +282,11 @@ export class BootstrapNetwork {
   #rejected(peer: PeerName, reason: RejectReason, detail: string): void {
     this.#counters.rejected(reason)
     this.#options.log.debug({ peer, reason, detail }, 'rejected')
+  }
+
+  /** Something was refused of which nobody knows whose it was. */
+  #refused(reason: RejectReason, detail: string): void {
+    this.#counters.rejected(reason)
+    this.#options.log.debug({ reason, detail }, 'rejected')
   }
 }

@@ -1,36 +1,53 @@
-/** Refuses connections of peers that are banned or not admitted, as soon as the handshake has proven who they are. */
-import type { ConnectionGater, PeerId } from '@libp2p/interface'
+/**
+ * Refuses connections: by address before the handshake is paid for, by identity as soon as the handshake has proven it, and dials to private addresses that only strangers name.
+ */
+import type { ConnectionGater, MultiaddrConnection, PeerId } from '@libp2p/interface'
+import type { Multiaddr } from '@multiformats/multiaddr'
 import type { PeerName } from '../../protocols/index.ts'
 import type { Ledger } from './ledger.ts'
-import type { Admission } from './types.ts'
+import type { Places, Refusal } from './places.ts'
+import type { Admission, RejectReason } from './types.ts'
 
-/**
- * `serves` tells the connected bootstrap nodes: they are on no allow-list. Whom this node dials may be one, so others are refused there only when their hello
- * shows that they are none.
- */
-export function createGater(
-  admission: Admission,
-  ledger: Ledger,
-  serves: (peer: PeerName) => boolean = () => false,
-): ConnectionGater {
+export interface GaterParts {
+  self: PeerName
+  admission: Admission
+  ledger: Ledger
+  places: Places
+  /** Serves the run without being a peer of it (relay, bootstrap node): let in whatever the allow-list says. */
+  isService(peer: PeerName): boolean
+  /** Whether an address may be dialled whoever named it. */
+  mayDial(address: Multiaddr): boolean
+  /** Something was refused of which nobody knows whose it was. */
+  refused(reason: RejectReason, detail: string): void
+}
+
+export function createGater(parts: GaterParts): ConnectionGater {
+  const { self, admission, ledger, places, isService, mayDial, refused } = parts
   const allowed = admission.kind === 'allow-list' ? new Set<PeerName>(admission.peers) : undefined
-  const banned = (peerId: PeerId, tell: boolean): boolean => {
-    const peer = peerId.toString()
-    if (!ledger.isBanned(peer)) return false
-    if (tell) ledger.reject(peer, 'banned', 'it is refused for a while')
-    return true
+  /** Whom we dial and who is not admitted is found out at its hello: it may be a service. */
+  const judge = (peer: PeerName, inbound: boolean): Refusal | undefined => {
+    if (ledger.isBanned(peer)) return { reason: 'banned', detail: 'it is refused for a while' }
+    if (!inbound || allowed === undefined || allowed.has(peer) || isService(peer)) return undefined
+    return { reason: 'not-admitted', detail: 'it is not on the allow-list of this run' }
   }
-  const notAdmitted = (peerId: PeerId): boolean => {
+  const deny = (peerId: PeerId, inbound?: MultiaddrConnection): boolean => {
     const peer = peerId.toString()
-    if (allowed === undefined || allowed.has(peer) || serves(peer)) return false
-    ledger.reject(peer, 'not-admitted', 'it is not on the allow-list of this run')
-    return true
+    const refusal =
+      judge(peer, inbound !== undefined) ?? (inbound === undefined ? undefined : places.prove(peer, inbound))
+    if (refusal !== undefined) ledger.reject(peer, refusal.reason, refusal.detail)
+    return refusal !== undefined
   }
   return {
-    denyDialPeer: (peer) => banned(peer, false),
-    denyInboundEncryptedConnection: (peer) => banned(peer, true) || notAdmitted(peer),
-    denyOutboundEncryptedConnection: (peer) => banned(peer, true),
-    // Private addresses are filtered where they are learned; those that the user named are dialled.
-    denyDialMultiaddr: () => false,
+    denyDialPeer: (peer) => ledger.isBanned(peer.toString()),
+    denyDialMultiaddr: (address) => !mayDial(address),
+    // What is kept of a peer's addresses; this node's own are told to others, who judge for themselves.
+    filterMultiaddrForPeer: (peer, address) => peer.toString() === self || mayDial(address),
+    denyInboundConnection: (connection) => {
+      const refusal = places.arrive(connection)
+      if (refusal !== undefined) refused(refusal.reason, refusal.detail)
+      return refusal !== undefined
+    },
+    denyInboundEncryptedConnection: (peer, connection) => deny(peer, connection),
+    denyOutboundEncryptedConnection: (peer) => deny(peer),
   }
 }

@@ -11,8 +11,16 @@ import {
 } from '@libp2p/gossipsub'
 import { createPeerScoreParams, createTopicScoreParams, type TopicScoreParams } from '@libp2p/gossipsub/score'
 import type { PeerId } from '@libp2p/interface'
-import { type GossipMessage, type PeerName, StarlingError, type TopicHandler } from '../../protocols/index.ts'
+import { isPrivateIp } from '@libp2p/utils'
+import {
+  type Clock,
+  type GossipMessage,
+  type PeerName,
+  StarlingError,
+  type TopicHandler,
+} from '../../protocols/index.ts'
 import type { Counters } from './counters.ts'
+import { limitFloods } from './flood.ts'
 import type { Ledger } from './ledger.ts'
 import type { NetworkLog } from './types.ts'
 
@@ -39,6 +47,14 @@ const HOLD = [50, 250] as const
 const MAX_HELD = 256
 /** Invalid messages are forgotten over hours, not heartbeats: the score's counter times this, each second. */
 const INVALID_DECAY = 0.9995
+/** Peers of one public address from which on all of them are marked down (P6): where the places of an address end, so that it never hits who was let in. */
+const COLOCATED = 16
+/** Scores of peers that went away are kept as long as a ledger's points halve, milliseconds: identities cost nothing, and each would take room for an hour. */
+const RETAIN_SCORE = 10 * 60_000
+/** Whether the router ignores somebody altogether is looked at this often, milliseconds, and each time counts as this many points: disconnected after a minute. */
+const JUDGE_EVERY = 5_000
+const IGNORED = -80 // the router's own default for it
+const IGNORED_POINTS = 2
 /**
  * Score of a connected peer that has not shown yet that it may take part, where that is asked for: what it says is read, as its subscriptions must be,
  * and it is sent nothing. Between the router's thresholds for publishing to a peer, -50, and for not listening to it at all, -80.
@@ -46,8 +62,6 @@ const INVALID_DECAY = 0.9995
 const UNPROVEN = -60
 /** Who joins a mesh before it has shown that is sent away for so long, milliseconds; the router's default is a minute. */
 const UNPROVEN_BACKOFF = 5_000
-/** Addresses that many honest peers of one machine share. */
-export const COLOCATION_EXEMPT = ['127.0.0.1', '::1', '::ffff:127.0.0.1']
 
 const WIRE_VERSION = 1
 
@@ -74,15 +88,22 @@ function topicScore(): TopicScoreParams {
   })
 }
 
+/** Addresses that many honest peers share: private ones, and those of relays, which are added. The router asks nothing of this but `has`. */
+export class SharedAddresses extends Set<string> {
+  override has(ip: string): boolean {
+    return super.has(ip) || isPrivateIp(ip) === true
+  }
+}
+
 /**
- * The router's options for a run; `points` are those of our own ledger, `shared` addresses that many peers may come from (relays), to which more may be added. With `admitted` nothing is sent to
- * connected peers that are not.
+ * The router's options for a run; `score` is that of our own ledger, `shared` addresses that many peers may come from (relays), to which more may be added. With `admitted` nothing
+ * is sent to connected peers that are not.
  */
 export function gossipOptions(
   run: string,
   topics: readonly string[],
-  points: (peer: PeerName) => number,
-  shared: Set<string>,
+  score: (peer: PeerName) => number,
+  shared: SharedAddresses,
   admitted?: (peer: PeerName) => boolean,
 ): Partial<GossipsubOpts> {
   const names = topics.map((topic) => topicName(run, topic))
@@ -114,9 +135,11 @@ export function gossipOptions(
     },
     scoreParams: createPeerScoreParams({
       topics: Object.fromEntries(names.map((name) => [name, topicScore()])),
-      appSpecificScore: (peer) => (admitted?.(peer) === false ? UNPROVEN : 0) - points(peer),
+      appSpecificScore: (peer) => (admitted?.(peer) === false ? UNPROVEN : 0) + score(peer),
       appSpecificWeight: 1,
+      IPColocationFactorThreshold: COLOCATED,
       IPColocationFactorWhitelist: shared,
+      retainScore: RETAIN_SCORE,
     }),
   }
 }
@@ -131,6 +154,7 @@ export interface GossipParts {
   topics: readonly string[]
   ledger: Ledger
   counters: Counters
+  clock: Clock
   log: NetworkLog
   /** Whether what a connected peer sends is taken. Default: all of it. */
   admitted?: ((peer: PeerName) => boolean) | undefined
@@ -149,23 +173,27 @@ export class Gossip {
   /** Messages that are held before they are forwarded; at most MAX_HELD. */
   #held = 0
   #stopped = new AbortController()
+  #judging: NodeJS.Timeout | undefined
   /** Messages dropped because the handlers did not keep up. */
   dropped = 0
 
   constructor(parts: GossipParts) {
     this.#parts = parts
     this.#names = new Map(parts.topics.map((topic) => [topicName(parts.run, topic), topic]))
+    limitFloods(parts.router, parts)
   }
 
   /** To be called when the router runs. */
   start(): void {
     this.#started = true
     this.#stopped = new AbortController()
+    this.#judging = setInterval(() => this.#judge(), JUDGE_EVERY)
     for (const name of this.#handlers.keys()) this.#parts.router.subscribe(name)
   }
 
   stop(): void {
     this.#started = false
+    clearInterval(this.#judging)
     this.#stopped.abort()
     this.#unhandled.length = 0
   }
@@ -200,6 +228,18 @@ export class Gossip {
 
   subscribers(topic: string): PeerName[] {
     return this.#started ? this.#parts.router.getSubscribers(this.#name(topic)).map(String).sort() : []
+  }
+
+  /** Whom the router ignores is of no use here, and holds a place. */
+  #judge(): void {
+    const { ledger } = this.#parts
+    const router = this.#parts.router as GossipSub & { score: { score(peer: string): number } }
+    for (const peer of router.getPeers().map(String)) {
+      const score = router.score.score(peer)
+      if (score < IGNORED && ledger.score(peer) > IGNORED) {
+        ledger.reject(peer, 'gossip-score', `the gossip router ignores it, at ${score.toFixed(0)}`, IGNORED_POINTS)
+      }
+    }
   }
 
   #name(topic: string): string {

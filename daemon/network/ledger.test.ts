@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { BAN_DURATION, HALF_LIFE, Ledger } from './ledger.ts'
+import { BAN_DURATION, CREDIT_HALF_LIFE, HALF_LIFE, Ledger, MAX_CREDIT } from './ledger.ts'
 import { type Ban, MAX_BANS } from './types.ts'
 
 function setUp(stored: Ban[] = []) {
@@ -77,4 +77,36 @@ test('stored bans count until they end, and there is a bound to them', async () 
     for (let fault = 0; fault < 5; fault++) ledger.reject(`p${peer}`, 'fault', 'x')
   }
   assert.ok(ledger.bans().length <= MAX_BANS)
+})
+
+test('answers are credited up to a bound, credit fades, and a proven fault ends it', () => {
+  const { state, ledger } = setUp()
+  for (let answer = 0; answer < 9; answer++) ledger.worked('a')
+  assert.equal(ledger.isGood('a'), false)
+  for (let answer = 0; answer < 1_000; answer++) ledger.worked('a')
+  assert.equal(ledger.isGood('a'), true)
+  assert.equal(ledger.score('a'), MAX_CREDIT)
+  state.now += CREDIT_HALF_LIFE
+  assert.equal(ledger.score('a'), MAX_CREDIT / 2)
+  ledger.reject('a', 'fault', 'bad hash')
+  assert.deepEqual(ledger.standing('a'), { score: -10, credit: 0, points: 10, refused: { fault: 1 } })
+  assert.equal(ledger.isGood('a'), false)
+})
+
+test('credit buys no fault', () => {
+  const { state, ledger } = setUp()
+  for (let fault = 0; fault < 5; fault++) {
+    for (let answer = 0; answer < 1_000; answer++) ledger.worked('a')
+    ledger.reject('a', 'too-slow', 'late', 9.9)
+  }
+  assert.deepEqual(state.disconnected, ['a', 'a'])
+  assert.equal(ledger.isBanned('a'), true)
+})
+
+test('a ban that was written while the clock was wrong ends in time', async () => {
+  const { state, ledger } = setUp([{ peer: 'a', until: 1e15, reason: 'x' }])
+  await ledger.load()
+  assert.equal(ledger.isBanned('a'), true)
+  state.now += BAN_DURATION + 1
+  assert.equal(ledger.isBanned('a'), false)
 })

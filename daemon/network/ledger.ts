@@ -1,21 +1,34 @@
 /**
- * What is held against each peer: a score that fades, and bans. Beside the gossip router's own score, which sees only gossip.
+ * What each peer has done for us and what is held against it, and bans. The gossip router's own score, which sees only gossip, takes it in (P5).
  *
  * Points halve every ten minutes; {@link DISCONNECT_POINTS} disconnect, {@link BAN_POINTS} refuse the peer for half an hour. Time-outs
- * that might be our own fault carry next to none.
+ * that might be our own fault carry next to none. Credit comes from questions of ours that the peer answered, so it cannot be had by talking; it halves every hour, and a proven
+ * fault ends it. It buys no fault: points alone disconnect and ban. It buys a place where strangers find none.
  */
 import type { Clock, PeerName } from '../../protocols/index.ts'
-import { type Ban, type BanStore, MAX_BANS, type NetworkLog, type RejectReason } from './types.ts'
+import { type Ban, type BanStore, MAX_BANS, type NetworkLog, type RejectReason, type Standing } from './types.ts'
 
 export const HALF_LIFE = 10 * 60_000
+export const CREDIT_HALF_LIFE = 60 * 60_000
 export const DISCONNECT_POINTS = 20
 export const BAN_POINTS = 45
 export const BAN_DURATION = 30 * 60_000
 
-/** Peers with points remembered at most; the one with the fewest is forgotten for a new one. */
+/** Credit for an answer, and the most that a peer can have: as much as takes it from nothing to where it is disconnected. */
+const ANSWER_CREDIT = 0.1
+export const MAX_CREDIT = 20
+/** From this credit on a peer is known to be good: ten answers. */
+const GOOD_CREDIT = 1
+/** Bounds of the score. */
+const MAX_SCORE = 100
+
+/** Peers remembered at most; the one with the least credit and points is forgotten for a new one. */
 const MAX_SCORES = 4_096
 
-/** Points for each reason. Ten is one proven fault: five of them within a minute or two, faded a little, are a ban. */
+/** Points of a proven fault, which ends all credit. */
+const FAULT = 10
+
+/** Points for each reason. Five proven faults within a minute or two, faded a little, are a ban. */
 const POINTS: Record<RejectReason, number> = {
   banned: 0,
   'not-admitted': 0,
@@ -27,8 +40,13 @@ const POINTS: Record<RejectReason, number> = {
   'too-many-questions': 25,
   'too-slow': 1,
   'rate-limit': 0.02,
-  'invalid-message': 10,
-  fault: 10,
+  'invalid-message': FAULT,
+  'gossip-score': FAULT,
+  fault: FAULT,
+  // Refused before it is known who it is, or for want of room.
+  'address-limit': 0,
+  'connection-rate': 0,
+  'no-room': 0,
 }
 
 export interface LedgerParts {
@@ -42,10 +60,19 @@ export interface LedgerParts {
   banned(ban: Ban): void
 }
 
+interface Account {
+  points: number
+  credit: number
+  /** When both were as they stand here. */
+  at: number
+  /** Refusals by reason; bounded by the reasons. */
+  refused: Partial<Record<RejectReason, number>>
+}
+
 export class Ledger {
   readonly #parts: LedgerParts
   /** Bounded by MAX_SCORES. */
-  readonly #scores = new Map<PeerName, { points: number; at: number }>()
+  readonly #scores = new Map<PeerName, Account>()
   /** Bounded by MAX_BANS. */
   readonly #bans = new Map<PeerName, Ban>()
   #saving: Promise<void> = Promise.resolve()
@@ -57,7 +84,9 @@ export class Ledger {
   async load(): Promise<void> {
     const now = this.#parts.clock.now()
     for (const ban of (await this.#parts.store?.load()) ?? []) {
-      if (ban.until > now && this.#bans.size < MAX_BANS) this.#bans.set(ban.peer, ban)
+      // A clock that was wrong when the ban was written must not make it last.
+      const until = Math.min(ban.until, now + BAN_DURATION)
+      if (until > now && this.#bans.size < MAX_BANS) this.#bans.set(ban.peer, { ...ban, until })
     }
   }
 
@@ -69,20 +98,42 @@ export class Ledger {
   /** Notes that something of a peer was refused, and acts on the sum. */
   reject(peer: PeerName, reason: RejectReason, detail: string, points = POINTS[reason]): void {
     this.#parts.rejected(peer, reason, detail)
+    const account = this.#account(peer)
+    account.refused[reason] = (account.refused[reason] ?? 0) + 1
     if (points === 0 || this.isBanned(peer)) return
-    const before = this.points(peer)
-    const after = before + points
-    if (!this.#scores.has(peer) && this.#scores.size >= MAX_SCORES) this.#forgetLeast()
-    this.#scores.set(peer, { points: after, at: this.#parts.clock.now() })
-    if (after >= BAN_POINTS) this.#ban(peer, detail)
-    else if (after >= DISCONNECT_POINTS && before < DISCONNECT_POINTS) this.#parts.disconnect(peer)
+    const before = account.points
+    account.points = Math.min(MAX_SCORE, before + points)
+    if (points >= FAULT) account.credit = 0
+    if (account.points >= BAN_POINTS) this.#ban(peer, detail)
+    else if (account.points >= DISCONNECT_POINTS && before < DISCONNECT_POINTS) this.#parts.disconnect(peer)
+  }
+
+  /** A peer answered a question of ours. What it said may still prove to be false, which ends its credit. */
+  worked(peer: PeerName): void {
+    const account = this.#account(peer)
+    account.credit = Math.min(MAX_CREDIT, account.credit + ANSWER_CREDIT)
   }
 
   /** Points held against a peer now. */
   points(peer: PeerName): number {
-    const score = this.#scores.get(peer)
-    if (score === undefined) return 0
-    return score.points * 2 ** (-(this.#parts.clock.now() - score.at) / HALF_LIFE)
+    return this.#now(peer).points
+  }
+
+  /** Credit less points, -100 to 20. */
+  score(peer: PeerName): number {
+    const { credit, points } = this.#now(peer)
+    return credit - points
+  }
+
+  /** It has worked for us, and little is held against it. */
+  isGood(peer: PeerName): boolean {
+    const { credit, points } = this.#now(peer)
+    return credit >= GOOD_CREDIT && points < DISCONNECT_POINTS
+  }
+
+  standing(peer: PeerName): Standing {
+    const { credit, points } = this.#now(peer)
+    return { score: credit - points, credit, points, refused: { ...this.#scores.get(peer)?.refused } }
   }
 
   isBanned(peer: PeerName): boolean {
@@ -112,14 +163,31 @@ export class Ledger {
       .catch((error: Error) => this.#parts.log.warn({ error: error.message }, 'the bans could not be saved'))
   }
 
+  /** The account of a peer as of now, made if need be. */
+  #account(peer: PeerName): Account {
+    const known = this.#scores.get(peer)
+    if (known === undefined && this.#scores.size >= MAX_SCORES) this.#forgetLeast()
+    const account = known ?? { points: 0, credit: 0, at: 0, refused: {} }
+    Object.assign(account, this.#now(peer), { at: this.#parts.clock.now() })
+    this.#scores.set(peer, account)
+    return account
+  }
+
+  #now(peer: PeerName): { points: number; credit: number } {
+    const account = this.#scores.get(peer)
+    if (account === undefined) return { points: 0, credit: 0 }
+    const age = this.#parts.clock.now() - account.at
+    return { points: account.points * 2 ** (-age / HALF_LIFE), credit: account.credit * 2 ** (-age / CREDIT_HALF_LIFE) }
+  }
+
   #forgetLeast(): void {
     let least: PeerName | undefined
     let fewest = Number.POSITIVE_INFINITY
     for (const peer of this.#scores.keys()) {
-      const points = this.points(peer)
-      if (points < fewest) {
+      const { points, credit } = this.#now(peer)
+      if (points + credit < fewest) {
         least = peer
-        fewest = points
+        fewest = points + credit
       }
     }
     if (least !== undefined) this.#scores.delete(least)

@@ -13,9 +13,10 @@ import { Admittance } from './admission.ts'
 import { AskService } from './ask.ts'
 import { systemClock } from './clock.ts'
 import { Counters } from './counters.ts'
+import { DialScope } from './dial-scope.ts'
 import { Finder } from './discovery/index.ts'
 import { createGater } from './gater.ts'
-import { COLOCATION_EXEMPT, Gossip, gossipOptions } from './gossip.ts'
+import { Gossip, gossipOptions, SharedAddresses } from './gossip.ts'
 import { HELLO, type Hello, MAX_INTRODUCED, PROTOCOL_VERSION, sayable } from './hello.ts'
 import { createHost, type Host } from './host.ts'
 import { peerNameOf, verifySignature } from './identity.ts'
@@ -23,6 +24,7 @@ import { Introductions } from './introductions.ts'
 import { Ledger } from './ledger.ts'
 import { listenFailed } from './listening.ts'
 import { DEFAULT_EXPLORE, PeerManager } from './peers.ts'
+import { Places, placeLimits } from './places.ts'
 import { Reach } from './reach.ts'
 import { Connectivity } from './reachability/index.ts'
 import type {
@@ -36,6 +38,7 @@ import type {
   NetworkOptions,
   Reachability,
   RejectReason,
+  Standing,
 } from './types.ts'
 
 /** A swarm up to this size is fully connected. */
@@ -86,6 +89,7 @@ export class Libp2pNetwork implements Network {
   host!: Host
   asks!: AskService
   #gossip!: Gossip
+  #places!: Places
   #introductions!: Introductions
   #peers!: PeerManager
   #reach!: Reach
@@ -94,7 +98,7 @@ export class Libp2pNetwork implements Network {
   /** Bootstrap nodes that others named; at most MAX_NAMED_NODES. */
   readonly #namedNodes = new Set<PeerName>()
   readonly #connectivity: Connectivity
-  readonly #sharedAddresses = new Set<string>(COLOCATION_EXEMPT)
+  readonly #sharedAddresses = new SharedAddresses()
   #started = false
   #stopping: Promise<void> | undefined
 
@@ -125,6 +129,11 @@ export class Libp2pNetwork implements Network {
       dht,
       preSharedKey,
     } = this.#options
+    const { clock } = this
+    const limits = { ...placeLimits(maxPeers), ...this.#options.limits }
+    const places = new Places(limits, clock, (peer) => this.#ledger.isGood(peer) || this.#peers.isKept(peer))
+    const scope = new DialScope({ listen, dialPrivate: this.#options.dialPrivate, now: () => clock.now() })
+    this.#places = places
     this.#admittance = new Admittance({ self: this.self, run, admission, preSharedKey })
     // Where everybody may take part, gossip need not wait for hellos.
     const admitted = preSharedKey === undefined ? undefined : (peer: PeerName) => this.#introductions.has(peer)
@@ -136,7 +145,7 @@ export class Libp2pNetwork implements Network {
       maxPeers,
       pingInterval: this.#options.pingMilliseconds ?? DEFAULT_PING,
       mdns: this.#options.mdns ?? false,
-      gossip: gossipOptions(run, topics, (peer) => this.#ledger.points(peer), this.#sharedAddresses, admitted),
+      gossip: gossipOptions(run, topics, (peer) => this.#ledger.score(peer), this.#sharedAddresses, admitted),
       dht,
       relayServer: this.#connectivity.server,
       relayClient: this.#connectivity.client,
@@ -144,7 +153,15 @@ export class Libp2pNetwork implements Network {
       upnp: this.#options.upnp,
       dcutr: this.#options.dcutr,
       webrtc: this.#options.webrtc,
-      gater: createGater(admission, this.#ledger, (peer) => this.#introductions.services().includes(peer)),
+      gater: createGater({
+        self: this.self,
+        admission,
+        ledger: this.#ledger,
+        places,
+        isService: (peer) => this.#introductions.services().includes(peer),
+        mayDial: (address) => scope.allows(address),
+        refused: (reason, detail) => this.#refused(reason, detail),
+      }),
       metrics: this.#counters.metrics(),
       refused: (detail) => this.#refused('malformed-frame', detail),
     })
@@ -196,7 +213,7 @@ export class Libp2pNetwork implements Network {
       max: maxPeers,
       heartbeat: this.#options.heartbeatMilliseconds ?? DEFAULT_HEARTBEAT,
       explore: this.#options.exploreMilliseconds ?? DEFAULT_EXPLORE,
-      dialPrivate: this.#options.dialPrivate,
+      scope,
       dialsRelays: this.#connectivity.client !== undefined,
       signal: this.#closing.signal,
     })
@@ -395,6 +412,18 @@ export class Libp2pNetwork implements Network {
     return this.#ledger.bans()
   }
 
+  standing(peer: PeerName): Standing {
+    return this.#ledger.standing(peer)
+  }
+
+  scores(): { min: number; median: number; max: number } | undefined {
+    const scores = this.connected()
+      .map((peer) => this.#ledger.score(peer))
+      .sort((a, b) => a - b)
+    const [min, median, max] = [scores[0], scores[scores.length >> 1], scores.at(-1)]
+    return min === undefined || median === undefined || max === undefined ? undefined : { min, median, max }
+  }
+
   #connections(peer: PeerName) {
     return this.host.getConnections().filter((one) => one.status === 'open' && one.remotePeer.toString() === peer)
   }
@@ -467,6 +496,7 @@ export class Libp2pNetwork implements Network {
   }
 
   #joined(peer: PeerName): void {
+    this.#places.settle(peer)
     const connection = this.#connections(peer)[0]
     if (connection === undefined) return
     const { remoteAddr, direction } = connection

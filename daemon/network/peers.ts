@@ -9,9 +9,10 @@ import type { Connection, Libp2p, PeerId } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { type Clock, type PeerName, type Random, StarlingError, surplus } from '../../protocols/index.ts'
 import { AddressBook } from './address-book.ts'
-import { isPrivateAddress, isRelayed, parseAddress, peerOf, withPeer } from './addresses.ts'
+import { isRelayed, parseAddress, peerOf, withPeer } from './addresses.ts'
 import type { Counters } from './counters.ts'
 import { dialFailure } from './dial-failure.ts'
+import type { DialScope } from './dial-scope.ts'
 import type { Introductions } from './introductions.ts'
 import type { Ledger } from './ledger.ts'
 import type { BootstrapStatus, NetworkEvent, NetworkLog } from './types.ts'
@@ -70,7 +71,7 @@ export interface PeersParts {
   max: number
   heartbeat: number
   explore: number
-  dialPrivate: boolean | undefined
+  scope: DialScope
   /** Whether peers behind relays can be dialled. */
   dialsRelays: boolean
   signal: AbortSignal
@@ -97,7 +98,7 @@ export class PeerManager {
     this.#book = new AddressBook({
       self: parts.self,
       now: () => parts.clock.now(),
-      dialsPrivate: () => parts.dialPrivate ?? parts.libp2p.getMultiaddrs().some(isPrivateAddress),
+      mayDial: (address) => parts.scope.allows(address),
       dialsRelays: () => parts.dialsRelays,
       isConnected: (peer) => this.#connections(peer).length > 0,
     })
@@ -152,6 +153,7 @@ export class PeerManager {
           address: text,
         })
       }
+      this.#parts.scope.name(address)
       this.#bootstrap.set(text, { address, peer, failures: 0, nextDial: 0, error: undefined })
     }
     this.wake()
@@ -211,6 +213,7 @@ export class PeerManager {
   async dial(text: string, signal?: AbortSignal): Promise<PeerName> {
     const { libp2p, counters, introductions } = this.#parts
     const address = parseAddress(text)
+    this.#parts.scope.name(address)
     const signals = [this.#parts.signal, AbortSignal.timeout(DIAL_TIMEOUT), ...(signal === undefined ? [] : [signal])]
     counters.dials++
     let connection: Connection
@@ -236,6 +239,12 @@ export class PeerManager {
         connection.abort(error as Error)
       }
     }
+  }
+
+  /** Named by the user, or known from the last time: it keeps its place. */
+  isKept(peer: PeerName): boolean {
+    for (const entry of this.#bootstrap.values()) if (entry.peer === peer) return true
+    return false
   }
 
   /** Leaves a peer alone that is of another run or speaks another protocol. */

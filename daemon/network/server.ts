@@ -24,8 +24,8 @@ export const RECEIVE_TIMEOUT = 10_000
 
 /** What the server of a stream needs from its surroundings. */
 export interface ServerParts {
-  /** Answers, or throws a StarlingError. */
-  answer(method: string, question: Uint8Array, signal: AbortSignal): Promise<Uint8Array>
+  /** Answers with at most `limit` bytes, or throws a StarlingError. */
+  answer(method: string, question: Uint8Array, signal: AbortSignal, limit: number): Promise<Uint8Array>
   fault(reason: RejectReason, detail: string): void
   count(method: string, sent: number, received: number): void
   closed(): void
@@ -138,7 +138,7 @@ export class AskServer {
     const controller = new AbortController()
     this.#open.set(frame.id, controller)
     this.#parts.count(frame.text, 0, HEADER_BYTES + frame.textLength + frame.bodyLength)
-    this.#parts.answer(frame.text, frame.body, controller.signal).then(
+    this.#parts.answer(frame.text, frame.body, controller.signal, frame.limit).then(
       (answer) => this.#reply(frame, controller, answer),
       (error) => this.#refuse(frame, controller, error),
     )

@@ -2,6 +2,7 @@
 import type { PrivateKey } from '@libp2p/interface'
 import type { PeerName, Transport } from '../../protocols/index.ts'
 import type { DhtCounts, DhtOptions } from './discovery/index.ts'
+import type { PlaceLimits } from './places.ts'
 import type { RelayLoad, RelayOptions } from './reachability/index.ts'
 
 export type { RelayLimits, RelayLoad, RelayOptions } from './reachability/index.ts'
@@ -77,11 +78,13 @@ export interface NetworkOptions {
   exploreMilliseconds?: number
   /** How often libp2p checks that a connection is alive, milliseconds. Default 10,000. */
   pingMilliseconds?: number
-  /** Questions a peer may ask per second, and all peers together. Default {@link DEFAULT_RATES}. */
+  /** Units of work per second that a peer may ask for, and all peers together. Default {@link DEFAULT_RATES}. */
   rates?: Partial<Rates>
+  /** Connections from each address and in all. Default: see `placeLimits`. */
+  limits?: Partial<PlaceLimits>
 }
 
-/** Sustained questions per second and how many may come at once, per peer and in total. */
+/** Units of work per second and how many may come at once, per peer and in total. A question is one, and one more for each 256 KiB that it may carry in both directions; a hello is 20. */
 export interface Rates {
   perPeer: number
   perPeerBurst: number
@@ -89,7 +92,7 @@ export interface Rates {
   totalBurst: number
 }
 
-/** Plenty for a bulk pull at gigabits (1 MiB a question), little enough that small questions cannot keep a core busy. */
+/** Plenty for a bulk pull at gigabits (1 MiB a question, 5 units), little enough that small questions cannot keep a core busy. */
 export const DEFAULT_RATES: Rates = { perPeer: 1_000, perPeerBurst: 2_000, total: 4_000, totalBurst: 8_000 }
 
 /** Bans kept at most; the one that ends first is dropped for a new one. */
@@ -109,6 +112,22 @@ export type RejectReason =
   | 'rate-limit'
   | 'invalid-message' // gossip refused by its validator
   | 'fault' // proven by a protocol above, see `penalize`
+  | 'gossip-score' // the gossip router has ignored it for a while
+  | 'address-limit' // too many connections from its address
+  | 'connection-rate' // new connections from its address too often
+  | 'no-room' // all places for strangers are taken
+
+/** What a peer has done for us and what is held against it. */
+export interface Standing {
+  /** Credit less points, -100 to 20. */
+  score: number
+  /** For answers to questions of ours; halves every hour, ended by a proven fault. */
+  credit: number
+  /** For what was refused; halves every ten minutes. From 20 on disconnected, from 45 on banned. */
+  points: number
+  /** Refusals by reason, as long as the peer is remembered. */
+  refused: Partial<Record<RejectReason, number>>
+}
 
 export type NetworkEvent =
   | { kind: 'connected'; peer: PeerName; address: string; direction: 'inbound' | 'outbound' }
@@ -217,6 +236,9 @@ export interface Network extends Transport {
   bootstrap(): BootstrapStatus[]
   /** Peers refused now. */
   bans(): Ban[]
+  standing(peer: PeerName): Standing
+  /** Scores of the connected peers of the run; undefined without any. */
+  scores(): { min: number; median: number; max: number } | undefined
   /** Peers subscribed to a topic, as the gossip router sees it. */
   subscribers(topic: string): PeerName[]
 }
