@@ -12,10 +12,17 @@ const MICROBATCHES = 4
 const ROWS = 1
 const SHAPE = { architecture: 'decoder', context: 32, layers: 4, width: 32, heads: 2, hidden: 80 }
 
-/** A pipeline for each replica, all from one start, each with its own data. Its ends (embedding, head) stay with the data; places 0 and 1 hold its stages. */
+/** By name: whether microbatches go to a random replica of the second stage, and whether the head lies there or with the data. */
+const ARMS = {
+  fixed: {},
+  random: { random: true, head: 'stage' },
+  'random, the head with the data': { random: true, head: 'data' },
+}
+
+/** A pipeline for each replica, all from one start and over the same data, of which each takes other batches. Places 0 and 1 hold its stages. */
 async function openPipelines(seed, steps) {
   const engine = await openEngine({ threads: 1 })
-  const data = dataSchema.parse({ source: 'stories', shard: { rule: 'disjoint', of: REPLICAS } })
+  const data = dataSchema.parse({ source: 'stories', shard: { rule: 'same' } })
   const optimizer = { name: 'adamw', learningRate: 2e-3, beta2: 0.999, weightDecay: 0 }
   const training = { batch: MICROBATCHES * ROWS, steps, warmup: 0, finalRate: 1, optimizer }
   return Promise.all(
@@ -30,38 +37,35 @@ async function openPipelines(seed, steps) {
       const trainer = new StageTrainer({ engine, kernels, vectors, model, training, cut, dataset, seed })
       trainer.initial(0, 'ends')
       for (let stage = 1; stage <= STAGES; stage++) trainer.initial(stage, stage - 1)
-      const body = Array.from({ length: STAGES }, (_, place) => trainer.parameters(place).theta)
-      return { trainer, stream: vectors.float32('stream'), body }
+      return { trainer, stream: vectors.float32('stream'), theta: vectors.float32('theta') }
     }),
   )
 }
 
-/** One microbatch of `own`, its second stage being that of `other` (which may be itself); gradients are added up where the parameters are. Returns the sum of its losses. */
-function microbatch(own, other, source) {
+/**
+ * One microbatch of `own`, its second stage being that of `other` (which may be itself), its head that of `last`; gradients are added up where the parameters are.
+ */
+function microbatch({ own, other, last }, source) {
   own.trainer.embed(source, 0)
   own.trainer.forward(0, ROWS, 1)
   other.stream.set(own.stream)
   other.trainer.forward(1, ROWS, 2)
-  own.stream.set(other.stream)
-  const { loss } = own.trainer.loss(source, 0)
-  other.stream.set(own.stream)
+  last.stream.set(other.stream)
+  last.trainer.loss(source, 0)
+  other.stream.set(last.stream)
   other.trainer.backward(2, 0)
   own.stream.set(other.stream)
   own.trainer.backward(1, 0)
   own.trainer.backward(0, 0)
-  return loss
 }
 
-/** Standard deviation over the replicas of their stages' parameters, root mean square. The ends of data peers are never shared and not counted. */
+/** Standard deviation of the parameters over the replicas, root mean square. */
 function disagreement(pipelines) {
-  let [squares, count] = [0, 0]
-  for (let place = 0; place < STAGES; place++) {
-    const all = pipelines.map(({ body }) => body[place])
-    count += all[0].length
-    for (let k = 0; k < all[0].length; k++) {
-      const center = mean(all.map((values) => values[k]))
-      for (const values of all) squares += (values[k] - center) ** 2
-    }
+  const count = pipelines[0].theta.length
+  let squares = 0
+  for (let k = 0; k < count; k++) {
+    const center = mean(pipelines.map(({ theta }) => theta[k]))
+    for (const { theta } of pipelines) squares += (theta[k] - center) ** 2
   }
   return Math.sqrt(squares / ((REPLICAS - 1) * count))
 }
@@ -92,11 +96,12 @@ export const experiment = {
     'up to 4 % higher.',
   setting:
     'Two stages of two layers of width 32, 4 replicas, 4 microbatches of one sequence of 32 bytes each a step, Adam at a constant 2e-3, no exchange of parameters, 600 steps. A permutation is drawn for every microbatch between the ' +
-    'stages. As in the product the embedding and the head stay with the data and are not routed (in the paper the head belongs to the last stage); the deviation is that of the stages.',
+    'stages. In the paper the head belongs to the last stage; in the product it stays with the data.',
 
   jobs({ reduced }) {
     const steps = reduced ? 12 : 600
-    return (reduced ? [0] : [0, 1]).flatMap((seed) => ['fixed', 'random'].map((routing) => ({ routing, seed, steps })))
+    const arms = Object.keys(ARMS).slice(0, reduced ? 2 : 3)
+    return (reduced ? [0] : [0, 1]).flatMap((seed) => arms.map((routing) => ({ routing, seed, steps })))
   },
 
   async run({ routing, seed, steps }, { log }) {
@@ -106,9 +111,12 @@ export const experiment = {
     const curve = []
     for (let step = 1; step <= steps; step++) {
       for (let m = 0; m < MICROBATCHES; m++) {
-        const to = routing === 'random' ? shuffled(indices, random) : indices
-        const source = { kind: 'training', batch: step - 1, microbatch: m }
-        for (const i of indices) microbatch(pipelines[i], pipelines[to[i]], source)
+        const to = ARMS[routing].random ? shuffled(indices, random) : indices
+        for (const i of indices) {
+          const [own, other] = [pipelines[i], pipelines[to[i]]]
+          const last = ARMS[routing].head === 'stage' ? other : own
+          microbatch({ own, other, last }, { kind: 'training', batch: REPLICAS * (step - 1) + i, microbatch: m })
+        }
       }
       for (const { trainer } of pipelines) {
         for (const place of ['ends', 0, 1]) trainer.step(place, 0, { step, applied: step, rate: 1 })
@@ -125,17 +133,18 @@ export const experiment = {
   report(runs, { reduced }) {
     const seeds = [...new Set(runs.map(({ job }) => job.seed))]
     const run = (routing, seed) => runs.find(({ job }) => job.routing === routing && job.seed === seed).result
-    const ratios = seeds.map((seed) =>
-      run('fixed', seed).map(([step, std], i) => [step, run('random', seed)[i][1] / std]),
-    )
-    const losses = seeds.map((seed) =>
-      run('fixed', seed).map(([step, , loss], i) => [step, run('random', seed)[i][2] / loss]),
-    )
+    const over = (routing, key) =>
+      seeds.map((seed) => run('fixed', seed).map((at, i) => [at[0], run(routing, seed)[i][key] / at[key]]))
+    const [ratios, losses] = [over('random', 1), over('random', 2)]
     const steps = ratios[0].map(([step]) => String(step))
     const row = (name, lists) => [name, ...steps.map((_, i) => of(lists.map((list) => text(list[i][1]))))]
     const table = markdown(
       [`random over fixed routing, seed ${of(seeds)}`, ...steps.map((step) => `step ${step}`)],
-      [row('deviation', ratios), row('validation loss', losses)],
+      [
+        row('deviation', ratios),
+        row('validation loss', losses),
+        ...(reduced ? [] : [row('deviation, the head with the data', over('random, the head with the data', 1))]),
+      ],
     )
     const last = (list) => list.at(-1)[1]
     const claims = reduced
@@ -152,7 +161,6 @@ export const experiment = {
             claim: 'routing brings replicas together: ratio below 0.95 in the end',
             ours: of(ratios.map((list) => text(last(list)))),
             holds: ratios.every((list) => last(list) < 0.95),
-            asserted: true,
           },
           {
             claim: 'the ratio is about 0.85 (4 replicas)',

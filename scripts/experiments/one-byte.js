@@ -118,7 +118,7 @@ function reached(points, loss) {
 }
 
 /** Losses for which the bytes are compared. */
-const TARGETS = [3, 2.6, 2.4]
+const TARGETS = [3, 2.6, 2.5]
 
 export const experiment = {
   name: 'one-byte',
@@ -219,11 +219,6 @@ export const experiment = {
         holds: Math.min(first[2], first[3]) > 50 * first[0],
         asserted: true,
       },
-      {
-        claim: 'it learns as far as real gradients do (not claimed by the paper)',
-        ours: `${text(final('decay: sum, 4'))} after 1,600 bytes a machine; data parallel ${text(final('gradients'))} after 200 steps`,
-        holds: final('decay: sum, 4') < final('gradients') + 0.1,
-      },
     ]
     const curve = (arm) => runsOf(arm)[0].result.losses
     const counts = ['1', '2', '4', '8']
@@ -254,7 +249,8 @@ export const experiment = {
         })),
       }),
     }
-    return { text: [losses, traffic].join('\n\n'), plots, claims }
+    const farther = `Real gradients learn farther: data parallel training is at ${text(final('gradients'))} after 200 steps, DiLoCo at ${text(final('DiLoCo'))} after 20 phases of ${INNER} steps.`
+    return { text: [losses, traffic, farther].join('\n\n'), plots, claims }
   },
 }
 

@@ -14,7 +14,7 @@ const verdict = ({ holds, asserted }) =>
   holds ? (asserted ? 'yes, asserted' : 'yes') : asserted ? '**NO, asserted**' : '**no**'
 
 /**
- * The page. `entries`: one for each experiment that has results, { experiment, runs, report, minutes, missing }.
+ * The page. `entries`: one for each experiment that has results, { experiment, runs, report, minutes, timed, jobs, missing }.
  * @param folder where the plots are, as seen from the page
  */
 export function resultsPage(entries, folder) {
@@ -31,19 +31,18 @@ export function resultsPage(entries, folder) {
     ),
     ...(failed.length === 0 ? ['- None.'] : []),
   ]
-  const minutes = entries.reduce((sum, entry) => sum + entry.minutes, 0)
   const cost = [
     '## What it takes',
     '',
-    `Minutes of one processor, ${minutes.toFixed(0)} in all: half of that on two cores.`,
+    `Minutes of one processor, while others kept it busy; on two cores it is half of that. Of jobs that were measured before this command was there only the results are kept.`,
     '',
     markdown(
-      ['experiment', 'name', 'minutes', 'jobs'],
-      entries.map(({ experiment, minutes, runs }) => [
-        experiment.title,
-        `\`${experiment.name}\``,
+      ['experiment', 'name', 'minutes', 'jobs timed'],
+      entries.map(({ experiment: { title, name }, minutes, timed, jobs }) => [
+        title,
+        `\`${name}\``,
         minutes.toFixed(1),
-        String(runs.length),
+        `${timed} of ${jobs}`,
       ]),
     ),
   ]

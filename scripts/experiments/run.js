@@ -105,7 +105,9 @@ export async function runExperiments({ names, out, reduced = false, fresh = fals
     const report = experiment.report(JSON.parse(JSON.stringify(runs, rounded)), { reduced })
     for (const [ending, svg] of Object.entries(report.plots)) write(join(out, `${experiment.name}${ending}.svg`), svg)
     const minutes = all.reduce((sum, { seconds }) => sum + seconds, 0) / 60
-    return [{ experiment, runs, report, minutes, missing: wanted.length - all.length }]
+    const timed = all.filter(({ seconds }) => seconds !== null).length
+    const jobs = wanted.length
+    return [{ experiment, runs, report, minutes, timed, jobs, missing: jobs - all.length }]
   })
   write(`${out}.md`, resultsPage(entries, basename(out)))
   return entries
