@@ -8,7 +8,7 @@ import {
   RateLimit,
   StarlingError,
 } from '../../protocols/index.ts'
-import { isRelayed } from './addresses.ts'
+import { bestOf, connectionsWith } from './connections.ts'
 import type { Counters } from './counters.ts'
 import { isText, MAX_ANSWER, MAX_QUESTION } from './frames.ts'
 import { AskLane, aborted, LANES, type LaneName, unreachable } from './lane.ts'
@@ -203,11 +203,8 @@ export class AskService {
     return lane
   }
 
-  /** The newest connection: when a peer came back before its old one was known to be dead, the old one leads nowhere. Rather one that needs no relay. */
   #connection(peer: PeerName): Connection | undefined {
-    const open = this.#parts.libp2p.getConnections().filter((one) => one.status === 'open')
-    const its = open.filter((one) => one.remotePeer.toString() === peer)
-    return its.findLast((one) => !isRelayed(one.remoteAddr)) ?? its.at(-1)
+    return bestOf(connectionsWith(this.#parts.libp2p, peer))
   }
 
   async #open(peer: PeerName, signal: AbortSignal): Promise<Stream> {
@@ -220,7 +217,9 @@ export class AskService {
         runOnLimitedConnection: true,
       })
     } catch (error) {
-      if ((error as Error).name !== 'UnsupportedProtocolError') throw error
+      // A connection that was closed meanwhile may say nothing at all.
+      if ((error as Error | undefined)?.name !== 'UnsupportedProtocolError')
+        throw error ?? unreachable('it closed the connection')
       throw new StarlingError(
         'no-protocol',
         `the peer does not speak ${ASK_PROTOCOL}`,

@@ -4,6 +4,7 @@ import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Clock, PeerName, Random } from '../../../protocols/index.ts'
 import { announced, hostOf, isLoopback, isPrivateAddress, isRelayed } from '../addresses.ts'
 import type { AskService } from '../ask.ts'
+import { bestOf, connectionsWith } from '../connections.ts'
 import type { Counters } from '../counters.ts'
 import type { Host } from '../host.ts'
 import type { NetworkLog, NetworkOptions, Reachability } from '../types.ts'
@@ -85,7 +86,7 @@ export class Connectivity {
     host.services.own.assume()
     host.addEventListener('connection:open', this.#onOpen)
     host.addEventListener('connection:close', this.#onClose)
-    await this.client?.start(host, { clock, random, log, trusts, wanted: () => true })
+    await this.client?.start(host, { clock, random, log, trusts, wanted: () => !this.#isPublic() })
   }
 
   stop(): void {
@@ -146,6 +147,10 @@ export class Connectivity {
     if (!signal.aborted) tell()
   }
 
+  #isPublic(): boolean {
+    return this.#prober?.findings().reached.some((one) => !one.private) === true
+  }
+
   #tell(): void {
     const report = this.report()
     const text = JSON.stringify(report)
@@ -178,8 +183,7 @@ export class Connectivity {
     const host = this.#host
     const parts = this.#parts
     if (host === undefined || parts === undefined || parts.signal.aborted) return
-    const left = host.getConnections(remotePeer).filter(({ status }) => status === 'open')
-    const best = left.findLast(({ remoteAddr }) => !isRelayed(remoteAddr)) ?? left.at(-1)
+    const best = bestOf(connectionsWith(host, remotePeer.toString()))
     if (best === undefined) return
     parts.moved(remotePeer.toString())
     host.services.identify.identify(best).catch((error: Error) => {

@@ -5,19 +5,20 @@
  * that has tried is enough to tell somebody what to do about a router. As in AutoNAT v1, only the address that the question came from is dialled,
  * so that nobody can be made to dial a third.
  */
-import type { Connection, Libp2p } from '@libp2p/interface'
+import type { Libp2p } from '@libp2p/interface'
 import { z } from 'zod'
 import { type Clock, defineMessage, type PeerName, RateLimit, StarlingError } from '../../../protocols/index.ts'
-import { hostOf, isRelayed, needsRelay, tryAddress, withPeer } from '../addresses.ts'
+import { hostOf, needsRelay, tryAddress, withPeer } from '../addresses.ts'
 import type { AskService } from '../ask.ts'
+import { directWith } from '../connections.ts'
 import { MAX_ADDRESS_LENGTH } from '../hello.ts'
 
 /** The method of the question. */
 export const DIAL_BACK = 'network/dial-back'
 /** Addresses in one question. */
-export const MAX_DIALLED = 4
-/** One dial, milliseconds: what takes longer is of no use as an address. */
-const DIAL_TIMEOUT = 5_000
+export const MAX_DIALLED = 3
+/** One dial, milliseconds: a machine that is busy training takes seconds for the handshakes. */
+const DIAL_TIMEOUT = 8_000
 /** Time for the answer, milliseconds. */
 const ANSWER_TIMEOUT = (MAX_DIALLED + 1) * DIAL_TIMEOUT
 /** Questions answered at once. */
@@ -88,11 +89,4 @@ export function answerDialBack(ask: AskService, libp2p: Libp2p, clock: Clock): (
       running--
     }
   })
-}
-
-/** An open connection with a peer that needs no relay. */
-export function directWith(libp2p: Libp2p, peer: PeerName): Connection | undefined {
-  return libp2p
-    .getConnections()
-    .find((one) => one.status === 'open' && one.remotePeer.toString() === peer && !isRelayed(one.remoteAddr))
 }

@@ -4,15 +4,19 @@ import type { Multiaddr } from '@multiformats/multiaddr'
 import { type Clock, type PeerName, type Random, shuffled } from '../../../protocols/index.ts'
 import { hostOf, isLoopback, isPrivateAddress, tryAddress } from '../addresses.ts'
 import type { AskService } from '../ask.ts'
+import { directWith } from '../connections.ts'
 import type { NetworkLog } from '../types.ts'
-import { askForDialBack, directWith, MAX_DIALLED } from './dial-back.ts'
+import { askForDialBack, MAX_DIALLED } from './dial-back.ts'
 import type { OwnAddresses } from './own-addresses.ts'
 
 /** Peers asked in one round. */
 const MAX_ASKED = 3
-/** Time between two rounds: while nobody has answered, and once it is known; milliseconds. */
+/** Time between two rounds: while nobody has answered, after one in vain, and once it is known; milliseconds. */
 const SOON = 10_000
+const AGAIN = 30_000
 const LATER = 10 * 60_000
+/** Rounds in vain after which it is believed: a busy machine, at either end, may miss one. */
+const ROUNDS = 2
 
 export interface ProberParts {
   libp2p: Libp2p
@@ -40,6 +44,8 @@ export class Prober {
   #about = ''
   #next = 0
   #running = false
+  /** Rounds in a row in which somebody tried and nobody reached this node. */
+  #inVain = 0
 
   constructor(parts: ProberParts) {
     this.#parts = parts
@@ -57,6 +63,7 @@ export class Prober {
     if (about !== this.#about) {
       this.#about = about
       this.#findings = { askers: 0, reached: [], seenAt: [] }
+      this.#inVain = 0
       this.#next = 0
     }
     if (this.#next > clock.now() || !own.listening().some((address) => !isLoopback(address))) return
@@ -86,8 +93,10 @@ export class Prober {
     for (const peer of peers) {
       if (await this.#ask(peer, seenAt, tried, reached)) askers++
     }
-    this.#judge(tried, reached)
-    if (askers > 0) {
+    this.#inVain = reached.size > 0 ? 0 : this.#inVain + (askers > 0 ? 1 : 0)
+    const known = reached.size > 0 || this.#inVain >= ROUNDS
+    if (askers > 0 && known) {
+      this.#judge(tried, reached)
       const all = [...reached.values()]
       this.#findings = {
         askers,
@@ -96,7 +105,8 @@ export class Prober {
       }
       changed()
     }
-    this.#next = clock.now() + (askers > 0 ? LATER : SOON) * (0.75 + random.uniform() / 2)
+    const pause = askers === 0 ? SOON : known ? LATER : AGAIN
+    this.#next = clock.now() + pause * (0.75 + random.uniform() / 2)
     this.#running = false
   }
 
