@@ -1,7 +1,7 @@
 /** The shapes that the parts of the daemon, its HTTP API and its page share. Plain data throughout: what is here travels as JSON. */
 import type { GenerateOptions } from '../models/index.ts'
 import type { PeerName, StrategyEvent } from '../protocols/index.ts'
-import type { DhtOptions, LinkKind, Reachability, RelayOptions } from './network/index.ts'
+import type { DhtOptions, LinkKind, Reachability, RelayOptions, Standing } from './network/index.ts'
 
 /** Events of the daemon itself, beside the strategy's. */
 export type DaemonEvent =
@@ -182,6 +182,8 @@ export interface PeerStatus {
   set?: SetStatus
   bytesSent: number
   bytesReceived: number
+  /** What it has done for this node and what is held against it; absent for this node itself. */
+  standing?: Standing
   addresses: string[]
 }
 

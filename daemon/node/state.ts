@@ -232,6 +232,7 @@ export function peersOf({ network, swarm, progress, sets }: StateModules): PeerS
       ...told(peer),
       bytesSent: status.bytesSent,
       bytesReceived: status.bytesReceived,
+      standing: network.standing(peer),
       addresses: network.addressesOf(peer),
     }),
   )

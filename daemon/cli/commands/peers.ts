@@ -29,7 +29,7 @@ export function peers(): Command {
       formatBytes(peer.bytesReceived),
       peer.self
         ? ''
-        : `${peer.connected ? 'connected' : 'not connected'}, heard ${formatDuration(peer.silentFor / 1000)} ago`,
+        : `${peer.connected ? 'connected' : 'not connected'}, heard ${formatDuration(peer.silentFor / 1000)} ago${against(peer)}`,
     ])
     const set = sets ? ['set'] : []
     output.line(table(['peer', 'phase', 'step', 'round', 'loss', 'validation', ...set, 'sent', 'received', ''], rows))
@@ -37,4 +37,12 @@ export function peers(): Command {
     const reasons = Object.entries(refused).map(([reason, times]) => `${reason} ${times}`)
     if (reasons.length > 0) output.line(`refused since the start: ${reasons.join(', ')}`)
   })
+}
+
+/** What is held against a peer, if anything was ever refused. */
+function against({ standing }: PeerStatus): string {
+  const refused = Object.entries(standing?.refused ?? {}).map(([reason, times]) => `${reason} ${times}`)
+  return standing === undefined || refused.length === 0
+    ? ''
+    : `, score ${standing.score.toFixed(1)}: ${refused.join(', ')}`
 }

@@ -1,0 +1,207 @@
+#!/usr/bin/env node
+/**
+ * Four honest peers train (noloco) on loopback while a process of its own attacks the network of all four. Times without and with the attack are taken in turns, so that whatever else
+ * the machine does meets both alike. Exits with 1 when a peer died, when one grew by more than `MAX_GROWTH`, or when a round took more than a fifth longer (by the clock; with
+ * `--judge cpu`, for machines that do other things meanwhile, when a step cost a fifth more processor time).
+ *
+ *     npm run build && node scripts/soaks/attacks-network.js [--attack subscriptions|connections|slow-loris|oversized|identities]
+ *                          [--seconds 60] [--repetitions 3] [--judge wall|cpu] [--out FILE]
+ *
+ * The attacker comes from the address of those whom it attacks, the worst case; its work is bounded by its own rates (see `attacker.js`) and it runs at the lowest priority.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile, writeFile } from 'node:fs/promises'
+import { constants, setPriority } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { buildRun } from '../../dist/daemon/run/index.js'
+import { parseLink } from '../../dist/protocols/index.js'
+import { createStage } from '../../dist/tests/support/peers.js'
+
+const KINDS = ['subscriptions', 'connections', 'slow-loris', 'oversized', 'identities']
+
+const { values } = parseArgs({
+  options: {
+    attack: { type: 'string', multiple: true, default: KINDS },
+    seconds: { type: 'string', default: '60' },
+    repetitions: { type: 'string', default: '3' },
+    judge: { type: 'string', default: 'wall' },
+    out: { type: 'string' },
+  },
+})
+const [seconds, repetitions] = [values.seconds, values.repetitions].map(Number)
+for (const kind of values.attack) {
+  if (!KINDS.includes(kind)) throw new Error(`--attack ${kind} is none of ${KINDS.join(', ')}`)
+}
+if (!['wall', 'cpu'].includes(values.judge)) throw new Error(`--judge ${values.judge} is neither wall nor cpu`)
+
+const PEERS = 4
+/** A peer may grow by this while it is attacked, bytes: what the limits allow one address to make it hold, and what a process grows by in a while. */
+const MAX_GROWTH = 96 * 1024 * 1024
+/** A round, or a step's processor time, may be so much longer. */
+const MAX_SLOWER = 1.2
+/** After an attack began or ended, until times are taken, ms. */
+const SETTLE = 3_000
+/** Longest wait for the peers to train, ms. */
+const PATIENCE = 180_000
+/** Ticks of a processor's time per second in /proc. */
+const TICKS = 100
+
+const run = buildRun({
+  name: 'attacked',
+  model: { architecture: 'decoder', context: 16, layers: 1, width: 16, heads: 2, hidden: 32 },
+  data: { source: 'stories', bytes: 60_000 },
+  training: { batch: 4, steps: 10_000_000, evaluateEvery: 1_000_000 },
+  strategy: { name: 'noloco' },
+})
+
+const stage = await createStage()
+const peers = []
+const died = []
+let stopping = false
+
+const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1]
+
+/** Seconds of processor time that a process has used. */
+async function cpuOf(pid) {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8')
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / TICKS
+}
+
+/** How far each peer is, and what it used. */
+function look() {
+  return Promise.all(
+    peers.map(async (peer) => {
+      const { step, round, memory, connections } = await peer.status()
+      return { time: performance.now(), step, round, rss: memory.rss, connections, cpu: await cpuOf(peer.process.pid) }
+    }),
+  )
+}
+
+/** Watches the peers for a while: medians over them. */
+async function watch(milliseconds) {
+  const before = await look()
+  let rss = 0
+  let connections = 0
+  for (const end = performance.now() + milliseconds; performance.now() < end; await sleep(1_000)) {
+    for (const now of await look()) {
+      rss = Math.max(rss, now.rss)
+      connections = Math.max(connections, now.connections)
+    }
+  }
+  const after = await look()
+  const per = (what, of) => median(after.map((now, i) => (now[what] - before[i][what]) / (now[of] - before[i][of])))
+  return {
+    secondsPerRound: per('time', 'round') / 1_000,
+    cpuPerStep: per('cpu', 'step') * 1_000,
+    rounds: Math.min(...after.map(({ round }, i) => round - before[i].round)),
+    rss: Math.max(rss, ...after.map((now) => now.rss)),
+    connections,
+  }
+}
+
+/** Attacks until the returned function is called, which resolves to what was done and the processor time that it took. */
+function begin(kind) {
+  const targets = peers.map(({ link }) => parseLink(link).peers[0])
+  const file = fileURLToPath(new URL('./attacker.js', import.meta.url))
+  const child = spawn(process.execPath, [file, kind, run.id, ...targets], { stdio: ['ignore', 'pipe', 'inherit'] })
+  setPriority(child.pid, constants.priority.PRIORITY_LOW)
+  let said = ''
+  child.stdout.on('data', (data) => {
+    said = `${said}${data}`.slice(-2_000)
+  })
+  const exited = once(child, 'exit')
+  return async () => {
+    const cpu = await cpuOf(child.pid)
+    child.kill('SIGKILL')
+    await exited
+    const line = said.trim().split('\n').at(-1)
+    return { cpu, ...(line === '' ? {} : JSON.parse(line)) }
+  }
+}
+
+/** The reasons for which all peers together refused something since their start. */
+async function refusals() {
+  const sum = {}
+  for (const { refused = {} } of await Promise.all(peers.map((peer) => peer.status()))) {
+    for (const [reason, count] of Object.entries(refused)) sum[reason] = (sum[reason] ?? 0) + count
+  }
+  return sum
+}
+
+async function startPeers() {
+  for (let at = 0; at < PEERS; at++) {
+    const how = at === 0 ? { manifest: run.bytes } : { link: peers[0].link }
+    const peer = await stage.start(`peer-${at}`, how)
+    peer.process.once('exit', (code, signal) => {
+      if (!stopping) died.push(`peer-${at}: ${code ?? signal}`)
+    })
+    peers.push(peer)
+  }
+  for (const end = performance.now() + PATIENCE; ; await sleep(500)) {
+    const now = await look()
+    if (now.every(({ round }) => round >= 2)) return
+    if (performance.now() > end) throw new Error(`not training after ${PATIENCE} ms`)
+  }
+}
+
+async function check(kind) {
+  const before = await refusals()
+  const phases = { quiet: [], attack: [] }
+  const did = []
+  for (let at = 0; at < repetitions && died.length === 0; at++) {
+    const each = (seconds * 1_000) / repetitions
+    phases.quiet.push(await watch(each))
+    const end = begin(kind)
+    await sleep(SETTLE)
+    phases.attack.push(await watch(each))
+    did.push(await end())
+    await sleep(SETTLE)
+  }
+  const after = await refusals()
+  const refused = Object.fromEntries(
+    Object.entries(after).flatMap(([reason, count]) =>
+      count > (before[reason] ?? 0) ? [[reason, count - (before[reason] ?? 0)]] : [],
+    ),
+  )
+  const of = (name, what) => median(phases[name].map((phase) => phase[what]))
+  const rss = (name) => Math.max(...phases[name].map((phase) => phase.rss))
+  return {
+    attack: kind,
+    round: { quiet: of('quiet', 'secondsPerRound'), attack: of('attack', 'secondsPerRound') },
+    cpuPerStep: { quiet: of('quiet', 'cpuPerStep'), attack: of('attack', 'cpuPerStep') },
+    slower: of('attack', 'secondsPerRound') / of('quiet', 'secondsPerRound'),
+    dearer: of('attack', 'cpuPerStep') / of('quiet', 'cpuPerStep'),
+    rss: { quiet: rss('quiet'), attack: rss('attack') },
+    connections: Math.max(...phases.attack.map((phase) => phase.connections)),
+    rounds: [...phases.quiet, ...phases.attack].map((phase) => phase.rounds),
+    attacker: did.at(-1),
+    refused,
+  }
+}
+
+const results = []
+const faults = []
+try {
+  await startPeers()
+  for (const kind of values.attack) {
+    const result = await check(kind)
+    results.push(result)
+    console.log(JSON.stringify(result))
+    const growth = result.rss.attack - result.rss.quiet
+    if (growth > MAX_GROWTH) faults.push(`${kind}: a peer grew by ${Math.round(growth / 2 ** 20)} MiB`)
+    const worse = values.judge === 'cpu' ? result.dearer : result.slower
+    if (!(worse <= MAX_SLOWER)) faults.push(`${kind}: ${((worse - 1) * 100).toFixed(0)} % slower`)
+    if (died.length > 0) break
+  }
+} finally {
+  stopping = true
+  await stage.end(died.length > 0)
+}
+for (const death of died) faults.push(`died: ${death}`)
+if (values.out !== undefined) await writeFile(values.out, `${JSON.stringify({ results, faults }, null, 2)}\n`)
+for (const fault of faults) console.error(fault)
+process.exitCode = faults.length > 0 ? 1 : 0
