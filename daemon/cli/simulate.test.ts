@@ -5,9 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { Command } from 'commander'
 import type { StarlingError } from '../../protocols/index.ts'
 import { buildRun, formatRun } from '../run/index.ts'
 import { churnOf, liarsOf, partitionOf, scenarioOf, seedsOf, speedsOf } from './simulation/flags.ts'
+import { reproduction } from './simulation/index.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../../bin/starling.js', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'starling-simulate-'))
@@ -59,6 +61,23 @@ describe('starling simulate', () => {
     for (const act of [() => speedsOf('fast'), () => partitionOf('60:30'), () => seedsOf('8..1')]) {
       assert.throws(act, { code: 'bad-scenario' })
     }
+  })
+
+  it('says how to see the same again', () => {
+    const all = (text: string, earlier: string[] = []): string[] => [...earlier, text]
+    const command = new Command('simulate')
+      .argument('<run.yaml>')
+      .option('--peers <count>')
+      .option('--nat <share>', '', '0.1')
+      .option('--partition <at:for:share>', '', all)
+      .option('--seeds <range>')
+      .option('--json')
+    const flags = ['--peers', '8', '--partition', '1:2:0.5', '--partition', '5:2:0.5', '--seeds', '1..3', '--json']
+    command.parse(['my run.yaml', ...flags], { from: 'user' })
+    assert.equal(
+      reproduction(command, 2),
+      "starling simulate 'my run.yaml' --peers 8 --partition 1:2:0.5 --partition 5:2:0.5 --seed 2",
+    )
   })
 
   it('reads churn and liars', () => {
