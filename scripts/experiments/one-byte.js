@@ -244,7 +244,7 @@ export const experiment = {
         x: 'bytes sent per machine, log10',
         y: 'nats per byte',
         series: Object.entries(bytes).map(([name, points]) => ({
-          name,
+          name: name.replaceAll('`', ''),
           points: points.map(([sent, loss]) => [Math.log10(sent), loss]),
         })),
       }),
