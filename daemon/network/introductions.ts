@@ -9,6 +9,8 @@ import type { NetworkLog } from './types.ts'
 const HELLO_TIMEOUT = 10_000
 /** Tries before a silent peer is disconnected. */
 const ATTEMPTS = 3
+/** Time for a peer that may not take part to ask why, milliseconds: it cannot know, and would come again and again. */
+const ASK_WHY = 2_000
 /** Bootstrap nodes that are kept; one more is a stranger. */
 const MAX_SERVICES = 16
 /** Reasons remembered for those who ask after an introduction has failed; the oldest goes first. */
@@ -26,6 +28,8 @@ interface Introduction {
   done: Promise<boolean>
   /** What the peer's own hello proved, whatever becomes of ours: it may hang up before it answers. */
   stranger?: StarlingError
+  /** Settled when it was told so. */
+  told: PromiseWithResolvers<void>
 }
 
 export interface IntroductionsParts {
@@ -135,7 +139,7 @@ export class Introductions {
   #start(peer: PeerName): Introduction {
     let running = this.#running.get(peer)
     if (running === undefined) {
-      const started: Introduction = { done: Promise.resolve(false) }
+      const started: Introduction = { done: Promise.resolve(false), told: Promise.withResolvers() }
       running = started
       this.#running.set(peer, started)
       started.done = this.#introduce(peer, started).finally(() => this.#running.delete(peer))
@@ -158,6 +162,7 @@ export class Introductions {
       }
     }
     failure = running.stranger ?? failure
+    if (failure?.code === 'not-admitted' && running.stranger === undefined) await this.#letAsk(running)
     if (failure?.code === 'no-protocol') failure = await this.#speaksOther(peer, failure)
     if (failure !== undefined) this.#turnAway(peer, failure)
     return false
@@ -168,6 +173,15 @@ export class Introductions {
     // Without the network's signal, where a listener for each introduction would pile up: stopping closes all lanes, which ends this too.
     const answer = await ask.ask(peer, HELLO, hello.encode(mine(peer)), { timeout: HELLO_TIMEOUT })
     this.#check(peer, readHello(answer, peer, this.#parts.self))
+  }
+
+  async #letAsk({ told }: Introduction): Promise<void> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, ASK_WHY)
+    })
+    await Promise.race([told.promise, late])
+    clearTimeout(timer)
   }
 
   /** Why a peer that does not speak our protocol is turned away: it may speak another version of it. Undefined for a node of the DHT, which is kept. */
@@ -190,7 +204,12 @@ export class Introductions {
         throw error
       }
       // Not turned away yet: it should hear why, in the answer, before the connection closes.
-      if (this.#parts.isConnected(peer)) this.#start(peer).stranger = error as StarlingError
+      if (this.#parts.isConnected(peer)) {
+        const running = this.#start(peer)
+        running.stranger = error as StarlingError
+        // The answer is on its way in this turn of the event loop.
+        setImmediate(running.told.resolve)
+      }
       throw error
     }
     return hello.encode(this.#parts.mine(peer))

@@ -25,6 +25,9 @@ const MAX_EMPTY_PAUSE = 60_000
 const PROVIDE_EVERY = 6 * 60 * 60_000
 /** In a DHT of our own, whose servers forget addresses when they restart. */
 const PROVIDE_PRIVATE_EVERY = 30 * 60_000
+/** With fewer keepers of the record than this it is left again soon, milliseconds: the DHT was hardly known yet, and others may look elsewhere in it. */
+const ENOUGH_KEEPERS = 10
+const PROVIDE_AGAIN = 20_000
 /** Whole time for one dial of a bootstrap node, milliseconds. */
 const DIAL_TIMEOUT = 10_000
 /** Peers remembered as found, so that each is counted once; the oldest goes first. */
@@ -147,7 +150,8 @@ export class Finder {
       return
     }
     this.#counts.provided++
-    const every = options.private === true ? PROVIDE_PRIVATE_EVERY : PROVIDE_EVERY
+    const later = options.private === true ? PROVIDE_PRIVATE_EVERY : PROVIDE_EVERY
+    const every = keepers < ENOUGH_KEEPERS ? PROVIDE_AGAIN : later
     this.#nextProvide = clock.now() + every * (0.75 + this.#parts.random.uniform() / 4)
     log.info({ keepers }, 'announced in the DHT')
   }
