@@ -1,6 +1,7 @@
 import '../shims.ts'
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { FrameWatch, MAX_UNSENT, MAX_WINDOW } from './muxer.ts'
 import { startPair, type TestNode, until, watchRejections } from './testing.ts'
 
@@ -70,3 +71,21 @@ test('a connection that ends while a stream is being opened breaks that stream a
   await until(() => b.host.getConnections().every((each) => each.status !== 'open'), 'the other side to notice')
   assert.deepEqual(found, [])
 })
+
+for (const [name, frame] of [
+  ['a frame that is none', header(9, 0, 1, 0)],
+  ['a ping', header(2, 1, 0, 7)],
+] as const) {
+  test(`${name}, and a line that has ended before it is answered, do not end the process`, async (t) => {
+    const found = watchRejections(t)
+    const [attacker, victim] = await startPair(t)
+    const [line, answering] = [lineOf(attacker), lineOf(victim)]
+    answering.send = () => {
+      throw new Error('Cannot write to a stream that is closed')
+    }
+    line.send(frame)
+    await until(() => victim.host.getConnections().length === 0 || answering.status !== 'open', 'the connection to end')
+    await delay(20)
+    assert.deepEqual(found, [])
+  })
+}

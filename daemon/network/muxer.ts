@@ -22,7 +22,6 @@ export const MAX_STREAMS = 64
 
 const HEADER_BYTES = 12
 const DATA = 0
-const WINDOW_UPDATE = 1
 
 /** Reads along with the muxer and keeps nothing but the header it is in. */
 export class FrameWatch {
@@ -87,22 +86,25 @@ export function boundedYamux(refused: (detail: string) => void, window = MAX_WIN
           }
           onData.call(muxer, data)
         }
-        quietWindows(muxer)
+        quietControl(muxer)
         return muxer
       },
     }
   }
 }
 
-/** A window for a connection that has ended is not sent and not complained of: its streams are ended with it. What carries data still throws, to its writer. */
-function quietWindows(muxer: StreamMuxer): void {
+/**
+ * Windows, answers to pings and farewells for a connection that has ended are not sent and not complained of: its streams are ended with it. They are sent from microtasks and
+ * from the handling of errors, where an exception ends the process. What carries data still throws, to its writer.
+ */
+function quietControl(muxer: StreamMuxer): void {
   const inner = muxer as StreamMuxer & { sendFrame(header: { type: number }, data?: unknown): boolean }
   const { sendFrame } = inner
   inner.sendFrame = (header, data) => {
     try {
       return sendFrame.call(inner, header, data)
     } catch (error) {
-      if (header.type !== WINDOW_UPDATE) throw error
+      if (header.type === DATA) throw error
       inner.abort(error as Error)
       return false
     }
