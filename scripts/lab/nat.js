@@ -71,11 +71,19 @@ async function once(scenario, { nat, folder, interrupted }) {
   }
   result.seconds = (performance.now() - began) / 1_000
   if (result.faults.length > 0 && !interrupted.aborted) {
-    for (const { log } of crew?.nodes ?? [])
-      console.error(`--- ${log}\n${readFileSync(log, 'utf8').trimEnd().split('\n').slice(-TAIL).join('\n')}`)
+    for (const { log } of crew?.nodes ?? []) console.error(`--- ${log}\n${tail(log)}`)
   }
   return result
 }
+
+/** The last lines of a log but those of steps and texts, which are most of it. */
+const tail = (log) =>
+  readFileSync(log, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .filter((line) => !/DEBUG: (step|sample) /.test(line))
+    .slice(-TAIL)
+    .join('\n')
 
 /** JSON with three digits after the point. */
 const json = (value, indent) =>
