@@ -37,12 +37,9 @@ const TURN_EVERY = 64
 
 /**
  * Resolves once no promise can go on by itself, at a fraction of the price of a turn of the event loop: a tick that a microtask asks for comes after the
- * last microtask. (One that is asked for outside of them would come before the first.)
+ * last microtask. One that is asked for outside of them would come before the first, so whoever calls this has awaited something.
  */
-async function drained(): Promise<void> {
-  await undefined
-  await new Promise<void>((resolve) => process.nextTick(resolve))
-}
+const drained = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve))
 
 /** A clock that starts at 0. */
 export function createVirtualClock(): VirtualClock {
@@ -100,7 +97,7 @@ export function createVirtualClock(): VirtualClock {
     }
   }
 
-  /** Lets every promise that can go on do so, and real work that is held come to its end. */
+  /** Lets every promise that can go on do so, and real work that is held come to its end. Called between two awaits: see {@link drained}. */
   const settle = async (): Promise<void> => {
     await drained()
     if (++settled % TURN_EVERY === 0) {
@@ -111,19 +108,16 @@ export function createVirtualClock(): VirtualClock {
     }
   }
 
-  /** Runs the next entry if it is due by `until`; false when there is none. */
-  const step = async (until: number): Promise<boolean> => {
+  /** Runs the next entry if it is due by `until`. 'quiet': it settled no promise. */
+  const step = (until: number): 'none' | 'quiet' | 'ran' => {
     dropCancelled()
     const next = heap[0]
     if (next === undefined || next.at > until) {
-      return false
+      return 'none'
     }
     pop()
     time = Math.max(time, next.at)
-    if (next.action() !== false) {
-      await settle()
-    }
-    return true
+    return next.action() === false ? 'quiet' : 'ran'
   }
 
   const clock: VirtualClock = {
@@ -154,17 +148,24 @@ export function createVirtualClock(): VirtualClock {
     },
     async advance(milliseconds) {
       const until = time + milliseconds
+      await undefined
       await settle()
-      while (await step(until)) {
-        // step does the work
+      for (let done = step(until); done !== 'none'; done = step(until)) {
+        if (done === 'ran') {
+          await settle()
+        }
       }
       time = until
     },
     async runUntil(condition, limit = RUN_LIMIT) {
       const until = time + limit
+      await undefined
       await settle()
       while (!condition()) {
-        if (!(await step(until))) {
+        const done = step(until)
+        if (done === 'ran') {
+          await settle()
+        } else if (done === 'none') {
           throw new StarlingError(
             'simulation-stuck',
             heap.length === 0
