@@ -338,7 +338,11 @@ function plots(run) {
       title: `Losing stages at ${CHANCES[MAIN]} an hour, seed 0`,
       x: 'step',
       y: 'validation loss',
-      series: arms.map((name) => ({ name, dashed: name === 'swapping alone', points: from(run(name, 0).curve) })),
+      series: arms.map((name) => ({
+        name,
+        points: from(run(name, 0).curve),
+        ...(name === 'swapping alone' && { dashed: true }),
+      })),
     }),
     '-chances': linePlot({
       title: 'Losing stages more or less often, seed 0',
