@@ -4,6 +4,7 @@ import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
+import { StarlingError } from '../../protocols/index.ts'
 import { quietLog } from '../log/index.ts'
 import type { NodeEvent } from '../types.ts'
 import { callApi, followEvents } from './client.ts'
@@ -91,6 +92,31 @@ describe('the API', () => {
     const metrics = await ask(`${url}metrics`)
     assert.match(metrics.text, /starling_step 7/)
     assert.match(String(metrics.headers['content-type']), /^text\/plain/)
+    await server.close()
+  })
+
+  it('answers why it waits, and the page, while the node has no manifest yet', async () => {
+    const { node, server, url } = await serve()
+    const early = new StarlingError('not-ready', 'no manifest yet')
+    node.status = () => {
+      throw early
+    }
+    assert.equal((await ask(`${url}api/status`)).status, 409)
+    const [explained] = JSON.parse((await ask(`${url}api/explain`)).text)
+    assert.equal(explained.state, 'training')
+    const text = await readStream(`${url}api/events/stream`, {}, (seen) => seen.includes('event: ready'))
+    assert.match(text, /event: snapshot\ndata: \{"explained":\[/)
+    await server.close()
+  })
+
+  it('says without a token whether it lives, and nothing else', async () => {
+    const node = createFakeNode()
+    const server = await serveApi({ host: '127.0.0.1', port: 0, token: 'secret' }, { node, log: quietLog })
+    assert.deepEqual((await ask(`${server.url}api/health`)).text, '{"healthy":true}')
+    for (const path of ['api/health?x=1', 'api/status', 'api/explain'])
+      assert.equal((await ask(server.url + path)).status, 401)
+    node.setExplanation({ state: 'stopping', tone: 'warn', because: 'x', since: 0, advice: [] })
+    assert.equal((await ask(`${server.url}api/health`)).status, 503)
     await server.close()
   })
 

@@ -71,12 +71,14 @@ describe('help', { concurrency: 4 }, () => {
       'status',
       'peers',
       'events',
+      'explain',
       'stop',
       'generate',
       'evaluate',
       'inspect',
       'replay',
       'doctor',
+      'bundle',
       'bench',
     ]) {
       assert.match(out, new RegExp(`^ {2}${command}\\b`, 'm'))
@@ -91,12 +93,14 @@ describe('help', { concurrency: 4 }, () => {
     ['status'],
     ['peers'],
     ['events'],
+    ['explain'],
     ['stop'],
     ['generate'],
     ['evaluate'],
     ['inspect'],
     ['replay'],
     ['doctor'],
+    ['bundle'],
     ['bench', 'engine'],
     ['bench', 'codec'],
     ['bench', 'stream'],
@@ -301,6 +305,14 @@ describe('commands that talk to a running node', () => {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: this is what must not come through
     assert.doesNotMatch((await starling('events')).out, /\u001b/)
     assert.equal(JSON.parse((await starling('peers', '--json', '--data-folder', data)).out).kind, 'summary')
+    const late = {
+      state: 'waiting-for-partner',
+      tone: 'plain',
+      because: 'It waits.',
+      since: Date.now() - 9_000,
+    } as const
+    node.setExplanation({ ...late, next: 'It goes on.', advice: ['Do that.'] })
+    assert.match((await starling('explain', data)).out, /^It waits, for \d+ s\.\nIt goes on\.\n→ Do that\.\n$/)
     const stopped = await starling('stop', '--json')
     assert.equal(stopped.code, 0, stopped.err)
     await assertMistake(['status'], /No node runs below/)
@@ -316,6 +328,7 @@ describe('small parts', () => {
     assert.equal(exitCodeOf(new Error('x')), 1)
     assert.equal(exitCodeOf(new CommanderError(0, 'commander.help', 'x')), 0)
     assert.equal(lineOf(new Error('error: one\n  (two)')), 'one (two)')
+    assert.match(lineOf(new RangeError('Out of memory')), /^Out of memory: .*starling doctor/)
   })
 
   it('takes commands to the terminal out of strangers’ text', () => {

@@ -75,13 +75,18 @@ export function exitCodeOf(error: unknown): number {
   return MISTAKES.has(error.code) || MISTAKE_PATTERN.test(error.code) ? MISTAKE : FAILED
 }
 
+/** What the engine's own words leave out. */
+const MEMORY_HINT =
+  'this process is given too little memory or address space (ulimit -v, a container); starling doctor says how much there is'
+
 /** The error in one line, without a stack. */
 export function lineOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error)
-  return text
+  const line = text
     .replace(/^error:\s*/, '')
     .replace(/\s*\n\s*/g, ' ')
     .trim()
+  return error instanceof RangeError && /memory/i.test(line) ? `${line}: ${MEMORY_HINT}` : line
 }
 
 /** The code of an error for --json. */

@@ -19,7 +19,7 @@ import { start } from './commands/start.ts'
 import { status } from './commands/status.ts'
 import { stop } from './commands/stop.ts'
 import { swarm } from './commands/swarm.ts'
-import { codeOf, exitCodeOf, lineOf, OK } from './errors.ts'
+import { codeOf, exitCodeOf, FAILED, lineOf, OK } from './errors.ts'
 import { version } from './program.ts'
 
 function build(report: (code: number) => void): Command {
@@ -76,6 +76,12 @@ export async function main(args: readonly string[]): Promise<number> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(OK)
     throw error
+  })
+  // A library that fails where nobody can catch it. A node has a guard of its own, which writes a checkpoint first.
+  process.on('uncaughtException', (error) => {
+    if (process.listenerCount('uncaughtException') > 1) return
+    if (code === OK) console.error(`starling: ${lineOf(error)}`)
+    process.exit(code === OK ? FAILED : code) // what follows from an error that was told adds nothing
   })
   try {
     const program = build((reported) => {

@@ -58,7 +58,9 @@ export function whyAlone(
   // Who was refused is named already, and why.
   const told = new Set([...situation.refusals.values()].map(({ peer }) => peer))
   const dead = failing.filter(({ peer }) => peer === undefined || !told.has(peer))
-  if (bootstrap.length === 0) {
+  if (bootstrap.length === 0 && (situation.departed !== undefined || situation.joined?.donor !== undefined)) {
+    because.push('those it knew are dialled again and again')
+  } else if (bootstrap.length === 0) {
     because.push('it knows no address of another peer')
     advice.push('Join by a link, name a peer with --bootstrap, or look on the local network with --mdns.')
   } else if (dead.length > 0) {

@@ -188,7 +188,10 @@ describe('why a node waits', () => {
       facts([started, step, { kind: 'member-left', member: OTHER, reason: 'silent' }], { others: [] }),
     )
     assert.equal(left.tone, 'warn')
-    assert.match(left.because, /hzEgur fell silent 1 s ago/)
+    assert.match(left.because, /hzEgur fell silent 1 s ago; those it knew are dialled again/)
+    const { node } = facts([])
+    const pipeline = explain(facts([started], { others: [], node: { ...node!, strategy: 'pipeline' } }))
+    assert.equal(pipeline.state, 'waiting-for-stage')
   })
 
   it('stalled, crashed, finished, stopping, spare', () => {

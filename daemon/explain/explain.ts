@@ -220,6 +220,16 @@ function alone({ situation, network, node }: Facts, now: number): Explanation {
   const company = departed !== undefined || joined?.donor !== undefined || (network?.bootstrap.length ?? 0) > 0
   const advice = [join({ node })].filter((line) => line !== '')
   const common = { state: 'alone' as const, next: 'It trains on by itself; others take over its state when they come.' }
+  if (node?.strategy === 'pipeline' && node.pipeline?.flow === undefined) {
+    return {
+      state: 'waiting-for-stage',
+      tone: 'warn',
+      because: 'The stages of a pipeline are for several peers, and nobody else of the run is in view.',
+      since: departed?.time ?? begun,
+      next: 'Stages are given out as soon as there are peers with room for all of them.',
+      advice: [...outside(network), ...advice],
+    }
+  }
   if (!company) {
     const because = 'It is the first peer of the run, and nobody has joined yet.'
     return { ...common, tone: 'plain', because, since: begun, advice: [...outside(network), ...advice] }

@@ -1,4 +1,5 @@
 import { rename } from 'node:fs/promises'
+import { totalmem } from 'node:os'
 import { SharedVectors, type VectorSpec } from '../../kernels/index.ts'
 import { huggingFaceConfig, stageVectors, trainerVectors } from '../../models/index.ts'
 import { attacks, type Blobs, type Report, StarlingError, type Strategy, type Swarm } from '../../protocols/index.ts'
@@ -128,17 +129,25 @@ function lying(learner: LocalLearner, attack: string, run: Run, swarm: Swarm): L
   return attacks.hostileLearner(learner, { attack, seed: swarm.run, symmetries, sends, crowd })
 }
 
-function createVectors(spec: Parameters<typeof SharedVectors.create>[0]): SharedVectors {
+/** Memory for the vectors. Throws 'memory-too-small' where this machine, or the container, has less or does not give it in one piece. */
+function createVectors(spec: VectorSpec): SharedVectors {
+  const bytes = Object.values(spec).reduce(
+    (sum, { type, length }) => sum + length * (type === 'float32' || type === 'int32' ? 4 : 1),
+    0,
+  )
+  const tooSmall = (why: string, cause?: unknown): StarlingError => {
+    const message = `the model, its optimizer and the strategy need ${Math.ceil(bytes / 2 ** 20)} MiB in one piece, ${why}`
+    return new StarlingError('memory-too-small', message, { bytes }, { cause })
+  }
+  // Shared memory is given before it is there: without this look the system would kill the process later.
+  const limit = process.constrainedMemory()
+  const room = limit > 0 ? Math.min(limit, totalmem()) : totalmem()
+  if (bytes > room) throw tooSmall(`and there are ${Math.floor(room / 2 ** 20)} MiB in all`)
   try {
     return SharedVectors.create(spec)
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
-    const bytes = Object.values(spec).reduce(
-      (sum, { type, length }) => sum + length * (type === 'float32' || type === 'int32' ? 4 : 1),
-      0,
-    )
-    const message = `the model, its optimizer and the strategy need ${Math.ceil(bytes / 2 ** 20)} MiB in one piece, which this machine does not give`
-    throw new StarlingError('memory-too-small', message, { bytes }, { cause: error })
+    throw tooSmall('which this machine does not give', error)
   }
 }
 
