@@ -48,7 +48,6 @@ test('a peer of another version is told so, and both ends count it', async (t) =
     run: RUN,
     listen: ['/ip4/127.0.0.1/tcp/0'],
     announce: [],
-    mdns: false,
     maxPeers: 4,
     pingInterval: 60_000,
     gater: {},

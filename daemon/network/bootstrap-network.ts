@@ -133,7 +133,6 @@ export class BootstrapNetwork {
       run: NO_RUN,
       listen,
       announce,
-      mdns: false,
       maxPeers,
       pingInterval: PING,
       relayServer: this.#relay,

@@ -37,7 +37,8 @@ interface Fellow {
 
 export class Fellows {
   readonly #parts: FellowsParts
-  readonly #fellows: Fellow[]
+  /** Bounded by the addresses given; without those that turn out to be this node itself, as in a file that all of them are given. */
+  #fellows: Fellow[]
   readonly #closing = new AbortController()
   #running: Promise<void> = Promise.resolve()
 
@@ -90,10 +91,14 @@ export class Fellows {
   async #look(fellow: Fellow): Promise<void> {
     const { libp2p, ask, self, mine, log } = this.#parts
     const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(LOOK_TIMEOUT)])
+    const own = libp2p.getMultiaddrs().map((one) => one.toString().replace(/\/p2p\/[^/]+$/, ''))
+    if (own.includes(fellow.address.toString())) {
+      this.#fellows = this.#fellows.filter((one) => one !== fellow)
+      return
+    }
     try {
       const { remotePeer } = await libp2p.dial(fellow.address, { signal })
       const peer = remotePeer.toString()
-      if (peer === self) return
       const options = { timeout: LOOK_TIMEOUT, signal: this.#closing.signal }
       const answer = readHello(await ask.ask(peer, HELLO, hello.encode(mine()), options), peer, self)
       if (answer.role !== 'bootstrap') throw new StarlingError('other-run', `${peer} is no bootstrap node`)

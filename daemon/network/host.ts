@@ -7,6 +7,7 @@ import { noise } from '@libp2p/noise'
 import { type Ping, ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { createLibp2p } from 'libp2p'
+import type { PeerName } from '../../protocols/index.ts'
 import { isPrivateAddress, parseAddress } from './addresses.ts'
 import {
   BoundedDatastore,
@@ -44,7 +45,8 @@ export interface HostOptions extends Omit<ReachModules, 'own'> {
   identity: PrivateKey
   listen: readonly string[]
   announce: readonly string[]
-  mdns: boolean
+  /** Look on the local network for peers of the run, and tell of them. */
+  mdns?: ((peer: PeerName, addresses: string[]) => void) | undefined
   run: string
   maxPeers: number
   /** Milliseconds between libp2p's own checks of each connection. */
@@ -89,7 +91,7 @@ export async function createHost(options: HostOptions): Promise<Host> {
     ],
     connectionEncrypters: [noise()],
     streamMuxers: [boundedYamux(options.refused, options.relayServer === undefined ? undefined : RELAY_WINDOW)],
-    peerDiscovery: options.mdns ? [mdns({ serviceTag: mdnsTag(options.run) })] : [],
+    peerDiscovery: options.mdns === undefined ? [] : [localDiscovery(options.run, options.mdns)],
     connectionGater: options.gater,
     connectionManager: {
       maxConnections,
@@ -118,6 +120,19 @@ export async function createHost(options: HostOptions): Promise<Host> {
       ...reach.services,
     },
   })) as unknown as Host
+}
+
+/**
+ * mDNS, which tells what it finds by itself: libp2p's event 'peer:discovery' is sent for every peer that it comes to know by whatever means, those of a walk
+ * through the DHT among them.
+ */
+function localDiscovery(run: string, found: NonNullable<HostOptions['mdns']>): ReturnType<typeof mdns> {
+  const create = mdns({ serviceTag: mdnsTag(run) })
+  return (components) => {
+    const discovery = create(components)
+    discovery.addEventListener('peer', ({ detail }) => found(detail.id.toString(), detail.multiaddrs.map(String)))
+    return discovery
+  }
 }
 
 /** Peers of other runs on the same network are not even found. */

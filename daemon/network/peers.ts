@@ -9,31 +9,21 @@ import type { Connection, Libp2p, PeerId } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { type Clock, type PeerName, type Random, StarlingError, surplus } from '../../protocols/index.ts'
 import { AddressBook } from './address-book.ts'
-import { isRelayed, parseAddress, peerOf, withPeer } from './addresses.ts'
+import { parseAddress, peerOf, withPeer } from './addresses.ts'
 import type { Counters } from './counters.ts'
-import { dialFailure } from './dial-failure.ts'
 import type { DialScope } from './dial-scope.ts'
+import { Dialler } from './dialler.ts'
+import { Exchange } from './exchange.ts'
 import type { Introductions } from './introductions.ts'
 import type { Ledger } from './ledger.ts'
 import type { BootstrapStatus, NetworkEvent, NetworkLog } from './types.ts'
 
-/** Whole time for one dial, milliseconds: TCP and two handshakes over a bad line. */
-export const DIAL_TIMEOUT = 10_000
-/** Time for the direct addresses of a peer that can be reached through a relay too, milliseconds: the rest of a dial's time is the relay's. */
-const DIRECT_TIMEOUT = 4_000
 /** First pause after a failed dial, and the longest, milliseconds. */
 const BACK_OFF = 1_000
 const MAX_BACK_OFF = 60_000
 const MAX_BOOTSTRAP_BACK_OFF = 15_000
 /** Peers of another run or protocol are left alone this long, milliseconds. */
 const STRANGER_PAUSE = 10 * 60_000
-const MAX_PARALLEL_DIALS = 8
-/** Peers are asked for others they know this often, milliseconds; less and less often while that brings nothing. */
-const MIN_EXCHANGE = 1_000
-const MAX_EXCHANGE = 60_000
-/** Bootstrap nodes are told that this node is there, and asked for others, this often: without any peer of the run and with some; milliseconds. */
-const SEEK_ALONE = 15_000
-const SEEK = 60_000
 /** Time from one look at a peer that is not connected to the next, with enough connections; milliseconds. */
 export const DEFAULT_EXPLORE = 60_000
 /** Bootstrap addresses at most. */
@@ -82,18 +72,17 @@ export class PeerManager {
   readonly #book: AddressBook
   /** By address text; bounded by MAX_BOOTSTRAP. */
   readonly #bootstrap = new Map<string, Bootstrap>()
-  /** What is being dialled: peers and bootstrap addresses. Bounded by MAX_PARALLEL_DIALS. */
-  readonly #dialling = new Set<string>()
+  readonly #dialler: Dialler
+  readonly #exchange: Exchange
   #timer: NodeJS.Timeout | undefined
   #soon: NodeJS.Immediate | undefined
-  #exchangeEvery = MIN_EXCHANGE
-  #nextExchange = 0
-  #nextSeek = 0
   #nextExplore: number
   #addresses = ''
 
   constructor(parts: PeersParts) {
     this.#parts = parts
+    this.#dialler = new Dialler(parts)
+    this.#exchange = new Exchange(parts)
     this.#nextExplore = this.#afterExplore()
     this.#book = new AddressBook({
       self: parts.self,
@@ -108,7 +97,6 @@ export class PeerManager {
     const { libp2p, heartbeat } = this.#parts
     libp2p.addEventListener('peer:connect', this.#onConnect)
     libp2p.addEventListener('peer:disconnect', this.#onDisconnect)
-    libp2p.addEventListener('peer:discovery', this.#onDiscovery)
     libp2p.addEventListener('self:peer:update', this.#onSelf)
     this.#timer = setInterval(() => this.#tick(), heartbeat)
     this.#onSelf()
@@ -119,7 +107,6 @@ export class PeerManager {
     const { libp2p } = this.#parts
     libp2p.removeEventListener('peer:connect', this.#onConnect)
     libp2p.removeEventListener('peer:disconnect', this.#onDisconnect)
-    libp2p.removeEventListener('peer:discovery', this.#onDiscovery)
     libp2p.removeEventListener('self:peer:update', this.#onSelf)
     clearInterval(this.#timer)
     clearImmediate(this.#soon)
@@ -138,7 +125,7 @@ export class PeerManager {
   woken(): void {
     for (const entry of this.#bootstrap.values()) entry.nextDial = 0
     for (const [, known] of this.#book.peers(() => true)) known.nextDial = 0
-    this.#nextSeek = 0
+    this.#exchange.seek()
     this.#onSelf()
     this.wake()
   }
@@ -180,7 +167,7 @@ export class PeerManager {
   /** Learns addresses of a peer from others. */
   learn(peer: PeerName, addresses: readonly string[]): void {
     if (!this.#book.learn(peer, addresses)) return
-    this.#exchangeSoon()
+    this.#exchange.soon()
     this.wake()
   }
 
@@ -203,7 +190,7 @@ export class PeerManager {
   /** Dials a peer once, whatever the number of connections. Resolves to whether it answered; never rejects. */
   async connect(peer: PeerName, addresses: Multiaddr[]): Promise<boolean> {
     if (this.#parts.ledger.isBanned(peer)) return false
-    if ((await this.#attempt(peer, addresses)) !== undefined) return true
+    if ((await this.#dialler.attempt(peer, addresses)) !== undefined) return true
     const known = this.#book.get(peer)
     if (known !== undefined) this.#book.failed(peer, known, this.#pause(known.failures + 1, MAX_BACK_OFF))
     return false
@@ -211,23 +198,10 @@ export class PeerManager {
 
   /** Dials an address now and waits until the peer has introduced itself. */
   async dial(text: string, signal?: AbortSignal): Promise<PeerName> {
-    const { libp2p, counters, introductions } = this.#parts
     const address = parseAddress(text)
     this.#parts.scope.name(address)
-    const signals = [this.#parts.signal, AbortSignal.timeout(DIAL_TIMEOUT), ...(signal === undefined ? [] : [signal])]
-    counters.dials++
-    let connection: Connection
-    try {
-      connection = await libp2p.dial(address, { signal: AbortSignal.any(signals) })
-    } catch (error) {
-      counters.dialFailures++
-      if (signal?.aborted)
-        throw new StarlingError('aborted', 'the dial was given up', { address: text }, { cause: error })
-      const message = `nobody answers at ${text}: ${(error as Error).message}`
-      throw new StarlingError('peer-unreachable', message, { address: text }, { cause: error })
-    }
-    const peer = connection.remotePeer.toString()
-    await introductions.done(peer)
+    const peer = await this.#dialler.dial(address, signal)
+    await this.#parts.introductions.done(peer)
     return peer
   }
 
@@ -264,7 +238,7 @@ export class PeerManager {
     void this.#parts.introductions.begin(peer).then((introduced) => {
       if (!introduced) return
       this.#book.meet(peer)
-      this.#exchangeSoon()
+      this.#exchange.soon()
       this.wake()
     })
   }
@@ -280,11 +254,7 @@ export class PeerManager {
     if (this.#parts.introductions.peers().length >= this.#parts.target) {
       for (const entry of this.#bootstrap.values()) if (entry.peer === peer) entry.nextDial = this.#afterExplore()
     }
-    this.#exchangeSoon()
-  }
-
-  readonly #onDiscovery = (event: CustomEvent<{ id: PeerId; multiaddrs: Multiaddr[] }>): void => {
-    this.learn(event.detail.id.toString(), event.detail.multiaddrs.map(String))
+    this.#exchange.soon()
   }
 
   readonly #onSelf = (): void => {
@@ -292,27 +262,23 @@ export class PeerManager {
     const text = addresses.join(' ')
     if (text === this.#addresses) return
     this.#addresses = text
-    this.#nextSeek = 0
-    // Others would go on telling the old ones.
-    for (const peer of this.#parts.introductions.peers()) void this.#parts.introductions.refresh(peer)
+    this.#exchange.announce()
     this.#parts.emit({ kind: 'addresses', addresses })
   }
 
   #tick(): void {
     const now = this.#parts.clock.now()
-    const services = new Set(this.#parts.introductions.services())
     const everybody = this.#parts.libp2p.getPeers().map(String)
     const connected = new Set(everybody.filter((peer) => !this.#parts.introductions.isBystander(peer)))
     this.#prune(connected, now)
-    if (now >= this.#nextSeek) this.#seek(now, services)
     for (const [text, entry] of this.#bootstrap) {
       if (entry.nextDial > now || (entry.peer !== undefined && everybody.includes(entry.peer))) continue
       if (connected.size >= this.#parts.max) break
       this.#dialBootstrap(text, entry)
     }
-    const room = this.#parts.target - connected.size - this.#dialling.size
+    const room = this.#parts.target - connected.size - this.#dialler.size
     const free = (peer: PeerName): boolean =>
-      !everybody.includes(peer) && !this.#dialling.has(peer) && !this.#parts.ledger.isBanned(peer)
+      !everybody.includes(peer) && !this.#dialler.has(peer) && !this.#parts.ledger.isBanned(peer)
     for (const [peer] of this.#book.due(free).slice(0, Math.max(0, room))) this.#dialKnown(peer)
     if (now >= this.#nextExplore) {
       this.#nextExplore = this.#afterExplore()
@@ -320,16 +286,16 @@ export class PeerManager {
       const chosen = others[others.length > 0 ? this.#parts.random.integer(others.length) : 0]
       if (chosen !== undefined) this.#dialKnown(chosen[0])
     }
-    if (now >= this.#nextExchange) this.#exchange(now)
+    this.#exchange.look()
     this.#parts.beat()
   }
 
   #dialBootstrap(text: string, entry: Bootstrap): void {
-    if (this.#dialling.has(text) || this.#dialling.size >= MAX_PARALLEL_DIALS) return
+    if (!this.#dialler.mayBegin(text)) return
     const failed = (why: string): void => {
       entry.error = why
     }
-    void this.#attempt(text, [entry.address], failed).then((peer) => {
+    void this.#dialler.attempt(text, [entry.address], failed).then((peer) => {
       if (peer !== undefined) {
         entry.peer = peer
         entry.failures = 0
@@ -343,7 +309,7 @@ export class PeerManager {
   }
 
   #dialKnown(peer: PeerName): void {
-    if (this.#dialling.has(peer) || this.#dialling.size >= MAX_PARALLEL_DIALS) return
+    if (!this.#dialler.mayBegin(peer)) return
     void this.connect(peer, this.known(peer))
   }
 
@@ -356,62 +322,6 @@ export class PeerManager {
   #pause(failures: number, longest: number): number {
     const pause = Math.min(longest, BACK_OFF * 2 ** Math.min(failures - 1, 16))
     return this.#parts.clock.now() + pause * (0.5 + this.#parts.random.uniform() / 2)
-  }
-
-  async #attempt(
-    key: string,
-    addresses: Multiaddr[],
-    failed: (why: string) => void = () => {},
-  ): Promise<PeerName | undefined> {
-    const { libp2p, counters, log, signal } = this.#parts
-    this.#dialling.add(key)
-    counters.dials++
-    const whole = AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT)])
-    const relayed = addresses.filter(isRelayed)
-    const direct = addresses.filter((address) => !isRelayed(address))
-    try {
-      if (relayed.length > 0 && direct.length > 0) {
-        try {
-          const first = AbortSignal.any([whole, AbortSignal.timeout(DIRECT_TIMEOUT)])
-          return (await libp2p.dial(direct, { signal: first })).remotePeer.toString()
-        } catch (error) {
-          log.debug({ to: key, error: (error as Error).message }, 'no direct connection; a relay is tried')
-        }
-        return (await libp2p.dial(relayed, { signal: whole })).remotePeer.toString()
-      }
-      return (await libp2p.dial(addresses, { signal: whole })).remotePeer.toString()
-    } catch (error) {
-      counters.dialFailures++
-      failed(dialFailure(error))
-      log.debug({ to: key, error: (error as Error).message }, 'a dial failed')
-      return undefined
-    } finally {
-      this.#dialling.delete(key)
-    }
-  }
-
-  /** Asks the bootstrap nodes for peers of the run, which tells them of this one. */
-  #seek(now: number, services: ReadonlySet<PeerName>): void {
-    const { introductions, random } = this.#parts
-    const pause = introductions.peers().length === 0 ? SEEK_ALONE : SEEK
-    this.#nextSeek = now + pause * (0.75 + random.uniform() / 2)
-    for (const peer of services) void introductions.refresh(peer)
-  }
-
-  /** Asks a random peer of the run whom else it knows. */
-  #exchange(now: number): void {
-    const { introductions, random } = this.#parts
-    const peers = introductions.peers()
-    this.#nextExchange = now + this.#exchangeEvery * (0.75 + random.uniform() / 2)
-    this.#exchangeEvery = Math.min(MAX_EXCHANGE, this.#exchangeEvery * 2)
-    const peer = peers[peers.length > 0 ? random.integer(peers.length) : 0]
-    if (peer !== undefined) void introductions.refresh(peer)
-  }
-
-  /** Somebody came or went: others may know more. */
-  #exchangeSoon(): void {
-    this.#exchangeEvery = MIN_EXCHANGE
-    this.#nextExchange = Math.min(this.#nextExchange, this.#parts.clock.now() + MIN_EXCHANGE)
   }
 
   #prune(connected: Set<PeerName>, now: number): void {

@@ -20,7 +20,6 @@ async function startHost(t: TestContext, dht: DhtOptions): Promise<Host> {
     run: RUN,
     listen: ['/ip4/127.0.0.1/tcp/0'],
     announce: [],
-    mdns: false,
     maxPeers: 48,
     pingInterval: 60_000,
     gater: {},
