@@ -12,9 +12,6 @@ import { root } from '../files.js'
 const ANSWER_TIMEOUT = 20_000
 const MAX_ANSWER = 32 * 1024 * 1024
 
-/** A node that was told to stop gets this long, ms. */
-const STOP_TIMEOUT = 20_000
-
 /** Steps are told once a second and not needed one by one: the newest of these are kept. */
 const MAX_STEPS = 1_000
 
@@ -27,10 +24,10 @@ process.exitCode = response.ok ? 0 : 1`
 const execute = promisify(execFile)
 
 /** What a lab's processes have in common. */
-export function createCrew({ topology, folder, program = join(root, 'bin', 'starling.js'), environment = {} }) {
+export function createCrew({ topology, folder, program = join(root, 'bin', 'starling.js') }) {
   mkdirSync(folder, { recursive: true })
   const nodes = [] // as many as the scenario starts
-  const helpers = []
+  const helpers = [] // one or two
 
   /**
    * Starts `starling ...words --json` on a host, with a data folder of its own that a second node of that name goes on with; `from` is another installation's program.
@@ -45,7 +42,7 @@ export function createCrew({ topology, folder, program = join(root, 'bin', 'star
     const child = spawn('ip', ['netns', 'exec', topology.nameOf(host), process.execPath, ...command], {
       cwd: folder,
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NO_COLOR: '1', ...environment },
+      env: { ...process.env, NO_COLOR: '1' },
     })
     child.stderr.pipe(createWriteStream(log))
     const records = createWriteStream(`${base}.jsonl`)
@@ -54,7 +51,7 @@ export function createCrew({ topology, folder, program = join(root, 'bin', 'star
       host,
       log,
       child,
-      /** Every line so far but steps, of this peer and of others. */
+      /** Every line so far but steps, of this peer and of others; a scenario lasts minutes. */
       lines: [],
       steps: [],
       ready: undefined,
@@ -84,21 +81,11 @@ export function createCrew({ topology, folder, program = join(root, 'bin', 'star
           url,
         ]
         const { stdout } = await execute('ip', words, { maxBuffer: MAX_ANSWER, timeout: ANSWER_TIMEOUT * 2 })
-        return path === '/metrics' ? stdout : JSON.parse(stdout)
+        return JSON.parse(stdout)
       },
       status: () => node.ask('/api/status'),
       peers: () => node.ask('/api/peers'),
 
-      /** Ends it as a user does; resolves to the exit code. */
-      async stop() {
-        node.stoppedByUs = true
-        if (!node.alive) return child.exitCode
-        child.kill('SIGCONT')
-        const gone = once(child, 'exit', { signal: AbortSignal.timeout(STOP_TIMEOUT) })
-        child.kill('SIGTERM')
-        const [code] = await gone
-        return code
-      },
       /** kill -9. */
       async kill() {
         node.stoppedByUs = true
