@@ -82,7 +82,6 @@ async function startNode(earlier) {
     run: 'none',
     listen: ['/ip4/127.0.0.1/tcp/0'],
     announce: [],
-    mdns: false,
     maxPeers: 64,
     pingInterval: 60_000,
     gater: {},
