@@ -16,7 +16,7 @@ import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
-import { createNetwork } from '../../dist/daemon/network/index.js'
+import { createLibp2pNetwork } from '../../dist/daemon/network/network.js'
 
 const [kind, run, ...targets] = process.argv.slice(2)
 const ASK = '/starling/ask/1.0.0'
@@ -28,21 +28,25 @@ process.on('uncaughtException', () => done.refused++)
 process.on('unhandledRejection', () => done.refused++)
 setInterval(() => console.log(JSON.stringify(done)), 1_000)
 
-/** A node of a fresh identity that knows no limits of its own. */
-function createNode() {
+/** A peer of the run with a fresh identity that says hello to one target, and does not look for others. */
+async function createPeer(target, others = []) {
   done.identities++
-  return createLibp2p({
-    transports: [tcp()],
-    connectionEncrypters: [noise()],
-    streamMuxers: [yamux()],
-    connectionGater: { denyDialMultiaddr: () => false },
+  const network = await createLibp2pNetwork({
+    identity: await generateKeyPair('Ed25519'),
+    run,
+    topics: ['heartbeat'],
+    listen: ['/ip4/127.0.0.1/tcp/0'],
+    bootstrap: others,
+    targetPeers: Math.max(1, others.length),
+    dialPrivate: false, // none but those named
   })
-}
-
-async function dial(node, target) {
-  const connection = await node.dial(multiaddr(target), { signal: AbortSignal.timeout(5_000) })
-  done.connections++
-  return connection
+  network.onEvent((event) => {
+    if (event.kind === 'connected') done.connections++
+    if (event.kind === 'disconnected') done.refused++
+  })
+  await network.start()
+  if (target !== undefined) await network.dial(target, AbortSignal.timeout(10_000))
+  return network
 }
 
 /** Does something to each target, again and again; what fails is tried again with a fresh identity after a pause. */
@@ -50,17 +54,41 @@ async function each(pause, attack) {
   await Promise.all(
     targets.map(async (target) => {
       for (;;) {
-        const node = await createNode()
+        let peer
         try {
-          await attack(await dial(node, target))
+          peer = await createPeer(target)
+          await attack(peer.host.getConnections()[0])
         } catch {
           done.refused++
         }
-        await node.stop()
+        await peer?.stop()
         await sleep(pause)
       }
     }),
   )
+}
+
+/** Handshakes with a fresh identity each, and nothing more. */
+async function handshakes(pause) {
+  for (;;) {
+    for (const target of targets) {
+      const node = await createLibp2p({
+        transports: [tcp()],
+        connectionEncrypters: [noise()],
+        streamMuxers: [yamux()],
+        connectionGater: { denyDialMultiaddr: () => false },
+      })
+      done.identities++
+      try {
+        await node.dial(multiaddr(target), { signal: AbortSignal.timeout(5_000) })
+        done.connections++
+      } catch {
+        done.refused++
+      }
+      await node.stop()
+    }
+    await sleep(pause)
+  }
 }
 
 function varint(value) {
@@ -125,17 +153,14 @@ const attacks = {
     }),
   /** A hundred sockets a second that say nothing, and two handshakes with a new identity each. */
   connections: () =>
-    Promise.all([
-      ...targets.map((target) => sockets(target, { keep: 1_000, perSecond: 100 })),
-      each(500, async () => {}),
-    ]),
+    Promise.all([...targets.map((target) => sockets(target, { keep: 1_000, perSecond: 100 })), handshakes(500)]),
   /** Sockets, streams without a protocol, and questions, all of which come byte by byte. */
   'slow-loris': () =>
     Promise.all([
       ...targets.map((target) => sockets(target, { keep: 60, perSecond: 60, drip: Buffer.of(0x13) })),
       each(1_000, async (connection) => {
         const streams = await Promise.all(Array.from({ length: 4 }, () => connection.newStream(ASK)))
-        for (let at = 0; at < 60; at++) await connection.muxer.createStream()
+        for (let at = 0; at < 40; at++) await connection.muxer.createStream()
         await sleep(500)
         for (const stream of streams) send(stream, Buffer.of(0x63))
         for (let at = 0; connection.status === 'open'; at++) {
@@ -181,21 +206,7 @@ const attacks = {
   /** A hundred peers of the run, from one address, that hold their places and do no work. */
   identities: async () => {
     for (let at = 0; at < 100; at++) {
-      done.identities++
-      const network = await createNetwork({
-        identity: await generateKeyPair('Ed25519'),
-        run,
-        topics: [],
-        listen: ['/ip4/127.0.0.1/tcp/0'],
-        bootstrap: targets,
-        targetPeers: targets.length,
-        dialPrivate: false, // so that they dial only those whom they attack
-      })
-      network.onEvent((event) => {
-        if (event.kind === 'connected') done.connections++
-        if (event.kind === 'disconnected') done.refused++
-      })
-      await network.start()
+      await createPeer(undefined, targets)
       await sleep(50)
     }
     await new Promise(() => {})

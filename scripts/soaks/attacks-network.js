@@ -103,23 +103,28 @@ async function watch(milliseconds) {
   }
 }
 
-/** Attacks until the returned function is called, which resolves to what was done and the processor time that it took. */
-function begin(kind) {
+/** Attacks, once it resolves, until the returned function is called, which resolves to what was done and the processor time that it took. */
+async function begin(kind) {
   const targets = peers.map(({ link }) => parseLink(link).peers[0])
   const file = fileURLToPath(new URL('./attacker.js', import.meta.url))
   const child = spawn(process.execPath, [file, kind, run.id, ...targets], { stdio: ['ignore', 'pipe', 'inherit'] })
   setPriority(child.pid, constants.priority.PRIORITY_LOW)
   let said = ''
   child.stdout.on('data', (data) => {
-    said = `${said}${data}`.slice(-2_000)
+    said = `${said}${data}`.split('\n').slice(-2).join('\n')
   })
   const exited = once(child, 'exit')
+  // What follows the last end of a line is not whole yet.
+  const done = () => JSON.parse(said.split('\n').at(-2) || '{}')
+  for (const end = performance.now() + PATIENCE; !(done().connections > 0); await sleep(200)) {
+    if (child.exitCode !== null || performance.now() > end)
+      throw new Error(`the attack '${kind}' did not begin: ${said}`)
+  }
   return async () => {
     const cpu = await cpuOf(child.pid)
     child.kill('SIGKILL')
     await exited
-    const line = said.trim().split('\n').at(-1)
-    return { cpu, ...(line === '' ? {} : JSON.parse(line)) }
+    return { cpu, ...done() }
   }
 }
 
@@ -155,7 +160,7 @@ async function check(kind) {
   for (let at = 0; at < repetitions && died.length === 0; at++) {
     const each = (seconds * 1_000) / repetitions
     phases.quiet.push(await watch(each))
-    const end = begin(kind)
+    const end = await begin(kind)
     await sleep(SETTLE)
     phases.attack.push(await watch(each))
     did.push(await end())
