@@ -7,9 +7,11 @@ import { after, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import type { StarlingError } from '../../protocols/index.ts'
+import { checkScenario, simulate } from '../../simulator/index.ts'
 import { buildRun, formatRun } from '../run/index.ts'
 import { churnOf, liarsOf, partitionOf, scenarioOf, seedsOf, speedsOf } from './simulation/flags.ts'
 import { reproduction } from './simulation/index.ts'
+import { realProblem } from './simulation/real.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../../bin/starling.js', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'starling-simulate-'))
@@ -61,6 +63,20 @@ describe('starling simulate', () => {
     for (const act of [() => speedsOf('fast'), () => partitionOf('60:30'), () => seedsOf('8..1')]) {
       assert.throws(act, { code: 'bad-scenario' })
     }
+  })
+
+  it("trains the run's own model with few peers", async () => {
+    const own = buildRun({
+      data: { source: 'digits', images: 400 },
+      model: { preset: 'digits-mlp' },
+      training: { batch: 8, steps: 6 },
+      strategy: { name: 'noloco', innerSteps: 3 },
+    })
+    const scenario = checkScenario({ peers: 2, rounds: 2, learner: 'real', strategy: own.manifest.strategy })
+    const result = await simulate(scenario, { problem: await realProblem(own, scenario) })
+    assert.deepEqual([result.violations, result.failures, result.steps], [[], {}, 12])
+    assert.ok(result.loss.last < result.loss.first, JSON.stringify(result.loss))
+    await assert.rejects(realProblem(own, { ...scenario, peers: 40 }), { code: 'bad-scenario', message: /at most 32/ })
   })
 
   it('says how to see the same again', () => {
