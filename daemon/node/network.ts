@@ -32,7 +32,8 @@ export function trafficOf({ wire, ask, asked, gossip }: NetworkCounters): Traffi
 
 /** What the metrics say of the network. */
 export function reportOf(network: Network): NetworkReport {
-  const { dials, dialFailures, rejected, relayed, relay } = network.counters()
+  const { dials, dialFailures, rejected, relayed, relay, dht } = network.counters()
+  const scores = network.scores()
   return {
     links: network.links(),
     bootstrap: network.bootstrap(),
@@ -42,7 +43,9 @@ export function reportOf(network: Network): NetworkReport {
     bans: network.bans().length,
     relayed,
     reachability: network.reachability(),
+    ...(scores === undefined ? {} : { scores }),
     ...(relay === undefined ? {} : { relay }),
+    ...(dht === undefined ? {} : { dht }),
   }
 }
 
