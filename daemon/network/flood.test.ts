@@ -39,6 +39,18 @@ test('who floods the router with frames is disconnected, and the others are hear
   assert.deepEqual(found, [])
 })
 
+test('so is who floods it with subscriptions', async (t) => {
+  const [attacker, victim] = await startPair(t)
+  const stream = await streamTo(attacker, victim, ROUTER)
+  // Frames of fifty subscriptions to topics of one letter.
+  const one = [0x0a, 5, 0x08, 1, 0x12, 1, 0x61]
+  const frame = Uint8Array.from([0xde, 0x02, ...Array.from({ length: 50 }, () => one).flat()])
+  assert.equal(frame.length, 2 + 0x5e + 0x80 * 2)
+  for (let at = 0; at < FLOOD_LIMITS.subscriptions.burst / 50 + 2; at++) stream.send(frame)
+  await until(() => reasons(victim, attacker.self).includes('rate-limit'), 'the refusal')
+  await until(() => !victim.connected().includes(attacker.self), 'the end')
+})
+
 test('a frame of gossip longer than allowed is refused by its length', async (t) => {
   const [attacker, victim] = await startPair(t)
   victim.subscribe('news', { validate: () => ({ verdict: 'accept' }), handle: () => {} })

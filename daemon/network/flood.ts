@@ -12,6 +12,8 @@ export interface FloodLimits {
   frames: { rate: number; burst: number }
   bytes: { rate: number; burst: number }
   messages: { rate: number; burst: number }
+  /** Topics subscribed to or left, whether or not this run has them. */
+  subscriptions: { rate: number; burst: number }
 }
 
 /** A message costs a check of its signature, about 0.2 ms: one peer can take a fifth of a core at most. */
@@ -19,6 +21,8 @@ export const FLOOD_LIMITS: FloodLimits = {
   frames: { rate: 1_000, burst: 5_000 },
   bytes: { rate: 8 * 1024 ** 2, burst: 32 * 1024 ** 2 },
   messages: { rate: 1_000, burst: 5_000 },
+  // An honest peer says its dozen topics once a connection; a few megabytes a second of others took a third of a core (measured).
+  subscriptions: { rate: 10, burst: 500 },
 }
 
 /** Points for a flood that had its stream closed: the first disconnects, the second within some minutes bans. */
@@ -30,7 +34,7 @@ const MAX_PEERS = 1_024
 
 type Frames = AsyncIterable<{ byteLength: number }>
 type Reader = (peer: PeerId, frames: Frames) => Promise<void>
-type Handler = (from: PeerId, rpc: { messages: unknown[] }) => Promise<void>
+type Handler = (from: PeerId, rpc: { messages: unknown[]; subscriptions: unknown[] }) => Promise<void>
 
 export interface FloodParts {
   ledger: Ledger
@@ -43,6 +47,7 @@ export function limitFloods(router: GossipSub, { ledger, clock, limits = FLOOD_L
   const frames = new RateLimit({ ...limits.frames, keys: MAX_PEERS })
   const bytes = new RateLimit({ ...limits.bytes, keys: MAX_PEERS })
   const messages = new RateLimit({ ...limits.messages, keys: MAX_PEERS })
+  const subscriptions = new RateLimit({ ...limits.subscriptions, keys: MAX_PEERS })
   const inside = router as unknown as { pipePeerReadStream?: Reader; handleReceivedRpc?: Handler }
   const { pipePeerReadStream: read, handleReceivedRpc: handle } = inside
   if (typeof read !== 'function' || typeof handle !== 'function') {
@@ -70,7 +75,12 @@ export function limitFloods(router: GossipSub, { ledger, clock, limits = FLOOD_L
   inside.pipePeerReadStream = (peer, source) => read.call(router, peer, metered(peer.toString(), source))
   inside.handleReceivedRpc = (from, rpc) => {
     const peer = from.toString()
-    if (rpc.messages.length > 0 && !messages.allow(peer, rpc.messages.length, clock.now())) {
+    const now = clock.now()
+    if (rpc.subscriptions.length > 0 && !subscriptions.allow(peer, rpc.subscriptions.length, now)) {
+      ledger.reject(peer, 'rate-limit', 'a flood of subscriptions', FLOOD_POINTS)
+      return Promise.resolve()
+    }
+    if (rpc.messages.length > 0 && !messages.allow(peer, rpc.messages.length, now)) {
       ledger.reject(peer, 'rate-limit', 'more gossip than allowed', MESSAGE_POINTS * rpc.messages.length)
       return handle.call(router, from, { ...rpc, messages: [] })
     }
