@@ -186,14 +186,15 @@ export const experiment = {
         ]
       : [
           {
-            claim: 'FSDP < NoLoCo < DiLoCo < none',
-            holds: ordered('FSDP', 'NoLoCo', 'DiLoCo', 'none'),
+            claim: 'FSDP < NoLoCo < none, and FSDP < DiLoCo < none',
+            holds: ordered('FSDP', 'NoLoCo', 'none') && ordered('FSDP', 'DiLoCo', 'none'),
             asserted: true,
           },
           {
-            claim: 'NoLoCo’s perplexity is some percent below DiLoCo’s (the paper: 1.1 and 2.5 %)',
+            claim:
+              'NoLoCo’s perplexity is below DiLoCo’s (the paper: by 1.1 and 2.5 %), with every seed by more than half a percent',
             ours: of(ratios.map((ratio) => `${text(100 * (ratio - 1), 1)} %`)),
-            holds: ratios.every((ratio) => ratio < 1 && ratio > 0.9),
+            holds: ratios.every((ratio) => ratio < 0.995),
           },
           {
             claim:
