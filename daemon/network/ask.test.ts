@@ -177,10 +177,11 @@ test('a peer that dies before or in the middle of its answer fails the question,
 })
 
 test('more questions than the rate are refused with a reason, and the rest is answered', async (t) => {
-  const [a, b] = await startPair(t, { rates: { perPeer: 5, perPeerBurst: 20 } })
+  const [a, b] = await startPair(t, { rates: { perPeer: 5, perPeerBurst: 50 } })
   b.answer('echo', (_from, question) => question)
+  // A hello or two have cost a part of the burst already.
   const codes = await Promise.all(
-    Array.from({ length: 60 }, () =>
+    Array.from({ length: 80 }, () =>
       a.ask(b.self, 'echo', EMPTY).then(
         () => 'answered',
         (error: { code: string }) => error.code,
