@@ -95,7 +95,7 @@ export const experiment = {
         asserted: true,
       },
       {
-        claim: 'nearest keeps it with 38 % of liars',
+        claim: 'nearest keeps it with 38 % of liars (more than the paper promises)',
         ours: `${share(worst('nearest', 5))} at worst`,
         holds: worst('nearest', 5) > peace - 0.05,
       },
