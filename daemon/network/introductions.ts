@@ -125,6 +125,7 @@ export class Introductions {
       await this.#exchange(peer)
     } catch (error) {
       this.#parts.log.debug({ peer, error: (error as Error).message }, 'no peers heard of')
+      if ((error as StarlingError).code === 'not-admitted') this.#turnAway(peer, error as StarlingError)
     }
   }
 
@@ -155,7 +156,8 @@ export class Introductions {
         return true
       } catch (error) {
         failure = error as StarlingError
-        if (this.has(peer)) return true
+        // Its own hello may have been here first; that it refuses ours counts more.
+        if (this.has(peer) && failure.code !== 'not-admitted') return true
         if (this.#parts.signal.aborted) return false
         if (running.stranger !== undefined) break
         if (FINAL.has(failure.code)) break
