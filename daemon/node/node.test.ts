@@ -158,7 +158,7 @@ describe('joining', () => {
       now += ms
     }
     const clock = { now: () => now, sleep }
-    const network = { clock, connected: () => [] } as unknown as Network
+    const network = { clock, connected: () => [], bootstrap: () => [] } as unknown as Network
     const modules = { network, log: quietLog, tried: ['/ip4/127.0.0.1/tcp/9'] }
     await assert.rejects(joinRun(run.id, modules, new AbortController().signal, 5_000), {
       code: 'no-peer-reachable',
