@@ -45,7 +45,7 @@ function readArguments() {
 }
 
 /** Runs one scenario from the first namespace to the last; what came of it. Never throws. */
-async function once(scenario, { nat, folder, interrupted }) {
+async function once(scenario, { nat, parent, interrupted }) {
   const began = performance.now()
   const late = AbortSignal.timeout(scenario.limit * 1_000)
   const signal = AbortSignal.any([late, interrupted])
@@ -54,7 +54,8 @@ async function once(scenario, { nat, folder, interrupted }) {
   let topology
   let crew
   try {
-    mkdirSync(folder, { recursive: true })
+    // A folder that an earlier lab kept holds identities and another run.
+    const folder = mkdtempSync(join(parent, `${scenario.name}-`))
     topology = createTopology({ nat })
     crew = createCrew({ topology, folder })
     result.facts = await scenario.run({ topology, crew, folder, signal, say })
@@ -141,11 +142,12 @@ if (values.hold) {
   process.exit(0)
 }
 const folder = values.keep ?? mkdtempSync(join(tmpdir(), 'starling-lab-'))
+mkdirSync(folder, { recursive: true })
 const results = []
 for (const scenario of scenarios.filter(({ name }) => positionals.length === 0 || positionals.includes(name))) {
   if (interrupted.aborted) break
   console.error(`${scenario.name}: ${scenario.about}`)
-  const result = await once(scenario, { nat: values.nat, folder: join(folder, scenario.name), interrupted })
+  const result = await once(scenario, { nat: values.nat, parent: folder, interrupted })
   results.push(result)
   print(result)
 }
