@@ -12,6 +12,8 @@ import { type DhtOptions, Finder } from './index.ts'
 
 const PROTOCOL = '/starling/test-of-dht/kad/1.0.0'
 const RUN = runId(new TextEncoder().encode('a run'))
+/** Look-ups take a second or two, and many times that on a machine that is busy with other tests, milliseconds. */
+const PATIENCE = 150_000
 const LOG = { debug() {}, info() {}, warn() {} }
 
 async function startHost(t: TestContext, dht: DhtOptions): Promise<Host> {
@@ -71,7 +73,7 @@ test('two peers that know different nodes of a DHT find each other by their run,
   const servers = await startServers(t, 8)
   const a = await startFinder(t, servers.slice(0, 2))
   const b = await startFinder(t, servers.slice(6))
-  await until(() => a.found.has(b.self) && b.found.has(a.self), 'the peers to find each other')
+  await until(() => a.found.has(b.self) && b.found.has(a.self), 'the peers to find each other', PATIENCE)
   const bare = (addresses: Iterable<unknown> = []): string[] =>
     [...new Set([...addresses].map((one) => String(one).replace(/\/p2p\/.*/, '')))].sort()
   assert.deepEqual(bare(a.found.get(b.self)), bare(b.host.getMultiaddrs()))
@@ -94,5 +96,5 @@ test('a DHT that cannot be reached holds nothing up, and is entered when it can'
   assert.equal(lost.finder.counts().queries, 0)
   await server.start()
   await lost.host.dial(server.getMultiaddrs())
-  await until(() => lost.finder.counts().provided > 0, 'an announcement')
+  await until(() => lost.finder.counts().provided > 0, 'an announcement', PATIENCE)
 })
