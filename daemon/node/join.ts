@@ -15,6 +15,9 @@ const REFUSALS = new Set(['not-admitted', 'other-version'])
 /** Time for others of the link to answer when one has refused us, milliseconds. */
 const REFUSAL_PATIENCE = 5_000
 
+/** Addresses whose reasons stand in the error. */
+const MAX_REASONS = 3
+
 /** Time between two lines that say what is waited for, milliseconds. */
 const SAY_EVERY = 10_000
 
@@ -51,7 +54,7 @@ export async function joinRun(
       throw new StarlingError(refused.refusal as string, refused.error ?? 'the run cannot be joined', { run: id })
     }
     if (waited > timeout) {
-      const why = last === undefined ? `none of ${tried.join(', ') || 'its peers'} could be reached` : last.message
+      const why = last?.message ?? whyNobody(network, tried)
       const message = `the run could not be joined within ${Math.round(timeout / 1_000)} s: ${why}`
       throw new StarlingError('no-peer-reachable', message, { run: id, tried: [...tried] }, { cause: last })
     }
@@ -64,4 +67,14 @@ export async function joinRun(
     }
     await clock.sleep(JOIN_PAUSE, signal)
   }
+}
+
+/** What became of the first few addresses. */
+function whyNobody(network: Network, tried: readonly string[]): string {
+  const reasons = network
+    .bootstrap()
+    .flatMap(({ address, error }) => (error === undefined ? [] : [`${address}: ${error}`]))
+  return reasons.length === 0
+    ? `none of ${tried.join(', ') || 'its peers'} could be reached`
+    : reasons.slice(0, MAX_REASONS).join('; ')
 }
