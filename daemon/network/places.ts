@@ -42,7 +42,7 @@ export function placeLimits(maxPeers: number): PlaceLimits {
     // A household or a laboratory behind one address, and its restarts.
     public: { connections: 16, pending: 8, rate: 1, burst: 32 },
     // A quarter is left to others whatever a neighbour does.
-    shared: { connections: Math.max(LEAST, Math.ceil(maxPeers * 0.75)), pending: 32, rate: 5, burst: 200 },
+    shared: { connections: Math.max(LEAST, Math.ceil(maxPeers * 0.75)), pending: 32, rate: 2, burst: 100 },
     total: { rate: 20, burst: 400 },
     strangers: Math.max(LEAST, maxPeers),
   }
