@@ -33,7 +33,7 @@ export function optionsOf(flags: NodeFlags, dataFolder: string): NodeOptions {
     mdns: flags.mdns === true,
     ...(flags.local === true || flags.relay === false ? {} : { relay: { use: true, serve: flags.relay === true } }),
     upnp: flags.upnp === true,
-    ...(flags.webrtc === undefined ? {} : { webrtc: { stun: flags.webrtc === true ? [] : flags.webrtc } }),
+    ...(flags.webrtc === undefined && flags.stun === undefined ? {} : { webrtc: { stun: flags.stun ?? [] } }),
     resume: flags.resume,
     api: { host: flags.apiHost, port: flags.port, ...(flags.apiToken === undefined ? {} : { token: flags.apiToken }) },
     threads: flags.threads ?? Math.max(1, cpus().length),

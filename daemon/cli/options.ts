@@ -143,9 +143,10 @@ export function nodeOptions(): Option[] {
     new Option('--relay', 'carry the connections of peers that nobody can dial, where everybody can dial this one'),
     new Option('--no-relay', 'neither dial others through relays nor be dialled through them'),
     new Option('--upnp', 'ask the router to forward a port to this machine (UPnP or NAT-PMP)'),
+    new Option('--webrtc', 'connect straight with peers behind relays; behind NAT this takes a STUN server'),
     new Option(
-      '--webrtc [stun]',
-      'connect straight with peers behind relays; behind NAT this takes a STUN server, e.g. stun:host.example:3478',
+      '--stun <server>',
+      'a STUN server for --webrtc, e.g. stun:host.example:3478; may be given several times',
     ).argParser(stun),
     new Option('--mdns', 'look for peers on the local network'),
     new Option('--no-resume', 'start from the beginning even if the data folder holds a checkpoint'),
@@ -184,7 +185,8 @@ export interface NodeFlags extends LogFlags {
   local?: true
   relay?: boolean
   upnp?: true
-  webrtc?: true | string[]
+  webrtc?: true
+  stun?: string[]
   mdns?: true
   resume: boolean
   data?: string

@@ -83,7 +83,7 @@ export const learns = (node, { by = 0.1, seconds = START_PATIENCE, signal }) =>
 /** Where the bootstrap node is dialled: an address somebody can type, without its name. */
 export const bootstrapAddress = (topology) => `/ip4/${topology.addressOf('boot')}/tcp/${PORT}`
 
-/** STUN on the public net, where a machine behind a router learns how the world sees it; returns what --webrtc takes. */
+/** STUN on the public net, where a machine behind a router learns how the world sees it; returns what --stun takes. */
 export async function startStun({ topology, crew }) {
   await crew.serve('boot', 'stun.js', String(STUN_PORT))
   return `stun:${topology.addressOf('boot')}:${STUN_PORT}`

@@ -73,7 +73,7 @@ function lostShare(topology, host) {
 async function overTheRelay(lab, { webrtc = false } = {}) {
   const { crew, folder, signal, topology, say } = lab
   await startBootstrap(lab)
-  const stun = webrtc ? ['--webrtc', await startStun(lab)] : []
+  const stun = webrtc ? ['--webrtc', '--stun', await startStun(lab)] : []
   const flags = ['--bootstrap', bootstrapAddress(topology), ...stun]
   const first = await ready(crew.start('first', 'a1', ['start', writeRun(folder), ...flags]), { signal })
   say(`start printed ${first.ready.link}`)
