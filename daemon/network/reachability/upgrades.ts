@@ -13,6 +13,8 @@ const PAUSE = 5_000
 const MAX_PAUSE = 10 * 60_000
 /** Whole time for one attempt, milliseconds: WebRTC gathers candidates at both ends through the relay first. */
 const UPGRADE_TIMEOUT = 20_000
+/** Peers whose failures are remembered. */
+const MAX_RELAYED = 256
 /** Attempts at once. */
 const MAX_ATTEMPTS = 4
 /** A relayed connection is closed after a direct one has stood beside it for so long, milliseconds: questions that are open on it may end. */
@@ -43,7 +45,7 @@ interface Relayed {
 
 export class Upgrades {
   readonly #parts: UpgradesParts
-  /** Peers that are connected through relays only; bounded by the connections. */
+  /** Peers that are connected through relays only, or were until their pause is over; at most {@link MAX_RELAYED}, the oldest is forgotten first. */
   readonly #relayed = new Map<PeerName, Relayed>()
   /** Since when a relayed connection has a direct one beside it; bounded by the connections. */
   readonly #leaving = new Map<string, number>()
@@ -74,13 +76,15 @@ export class Upgrades {
         }
       }
     }
-    for (const peer of this.#relayed.keys()) if (!byPeer.has(peer)) this.#relayed.delete(peer)
+    // A failed attempt by WebRTC closes the relayed connection with it; who is back soon after has not failed less often for that.
+    for (const [peer, { next }] of this.#relayed) if (!byPeer.has(peer) && next <= now) this.#relayed.delete(peer)
     for (const id of this.#leaving.keys()) if (!leaving.has(id)) this.#leaving.delete(id)
   }
 
   #maybeUpgrade(peer: PeerName, now: number): void {
     const entry = this.#relayed.get(peer) ?? { failures: 0, next: now + PAUSE / 5, tried: '' }
     this.#relayed.set(peer, entry)
+    if (this.#relayed.size > MAX_RELAYED) this.#relayed.delete(this.#relayed.keys().next().value as PeerName)
     // WebRTC is arranged between the two ends, so one of them begins it; any other address either may dial.
     const begins = this.#parts.self < peer
     const direct = this.#parts
@@ -102,6 +106,8 @@ export class Upgrades {
       const connection = await libp2p.dial(addresses, {
         signal: AbortSignal.any([signal, AbortSignal.timeout(UPGRADE_TIMEOUT)]),
       })
+      // A relayed connection that came up meanwhile is handed back for any address of the peer.
+      if (isRelayed(connection.remoteAddr)) throw new Error('only a relayed connection came of it')
       dialled(true)
       log.info({ peer, address: connection.remoteAddr.toString() }, 'upgraded to a direct connection')
       entry.failures = 0
