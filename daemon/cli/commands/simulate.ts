@@ -112,13 +112,17 @@ export function simulate(report: (code: number) => void): Command {
         return
       }
       const show = createShow(output, scenario.rounds)
-      const started = performance.now()
       try {
-        const options = { onProgress: show.update, ...(problem === undefined ? {} : { problem }) }
-        const result = await simulator.simulate(scenario, options)
-        show.stop()
-        tell(output, { ...about(scenario), result, realSeconds: (performance.now() - started) / 1000 })
-        if (result.violationCount > 0) report(FAILED)
+        const options = {
+          seeds: [scenario.seed],
+          onProgress: show.update,
+          ...(problem === undefined ? {} : { problem }),
+        }
+        for await (const { result, realSeconds } of simulator.sweep(scenario, options)) {
+          show.stop()
+          tell(output, { ...about(scenario), result, realSeconds })
+          if (result.violationCount > 0) report(FAILED)
+        }
       } finally {
         show.stop()
       }
