@@ -119,7 +119,7 @@ export class Reporter {
       })
     } else if (event.kind === 'rejected') {
       if (this.#rejects.allow(event.peer, 1, network.clock.now()))
-        this.emit({ kind: 'rejected', peer: event.peer, what: event.detail.slice(0, 64), reason: event.reason })
+        this.emit({ kind: 'rejected', peer: event.peer, what: shortened(event.detail), reason: event.reason })
     }
   }
 
@@ -130,4 +130,12 @@ export class Reporter {
     else if (FREQUENT.includes(kind)) log.debug(kind, data)
     else log.info(kind, data)
   }
+}
+
+/** Longest word on what was refused. */
+const MAX_WHAT = 64
+
+/** A sentence with the ends of peers' names instead of these, which would take it all up. */
+function shortened(detail: string): string {
+  return detail.replace(/\b12D3KooW[1-9A-HJ-NP-Za-km-z]{38}([1-9A-HJ-NP-Za-km-z]{6})\b/g, '$1').slice(0, MAX_WHAT)
 }
