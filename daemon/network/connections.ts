@@ -1,5 +1,6 @@
 /** Which of the connections with a peer to use: there may be several, and not all of them lead anywhere for long. */
 import type { Connection, Libp2p } from '@libp2p/interface'
+import { byteStream } from '@libp2p/utils'
 import type { Clock, PeerName } from '../../protocols/index.ts'
 import { isRelayed } from './addresses.ts'
 
@@ -7,6 +8,12 @@ import { isRelayed } from './addresses.ts'
 const SETTLED = 2_000
 /** Longest wait for a peer to say what protocols it speaks, milliseconds: identification runs beside the hello. */
 const IDENTIFY_TIMEOUT = 3_000
+/** libp2p's ping, which every node answers with the same bytes. */
+const PING = '/ipfs/ping/1.0.0'
+const PING_BYTES = 32
+
+/** Direct connections over which the other end has answered. */
+const answered = new WeakSet<Connection>()
 
 /** Open connections with a peer, the oldest first. */
 export function connectionsWith(libp2p: Libp2p, peer: PeerName): Connection[] {
@@ -19,12 +26,46 @@ export function directWith(libp2p: Libp2p, peer: PeerName): Connection | undefin
 }
 
 /**
- * The connection to ask over: a direct one rather than a relayed one, and of several the newest that has stood for a while. When a peer came back before its
- * old connection was known to be dead, that one leads nowhere.
+ * Pings the other end over this very connection, which counts as answered from then on. Rejects with whatever is in the way, the signal's reason when nothing
+ * came back in time.
+ */
+export async function confirm(connection: Connection, signal: AbortSignal): Promise<void> {
+  const stream = await connection.newStream(PING, { signal })
+  try {
+    const bytes = byteStream(stream)
+    const sent = crypto.getRandomValues(new Uint8Array(PING_BYTES))
+    await bytes.write(sent, { signal })
+    const back = await bytes.read({ bytes: PING_BYTES, signal })
+    if (Buffer.compare(back.subarray(), sent) !== 0) throw new Error('other bytes than those of the ping came back')
+    answered.add(connection)
+    await stream.close({ signal })
+  } catch (error) {
+    stream.abort(error as Error)
+    throw error
+  }
+}
+
+/** Whether something was answered over this connection, as far as it was tried. */
+export function hasAnswered(connection: Connection): boolean {
+  return answered.has(connection)
+}
+
+/**
+ * Of the connections with a peer those that bytes should take: direct ones rather than relayed ones, but beside a relayed one only those that have
+ * answered: WebRTC between two routers may stand at one end alone.
+ */
+export function preferred(connections: readonly Connection[]): Connection[] {
+  const relayed = connections.filter((one) => isRelayed(one.remoteAddr))
+  const direct = connections.filter((one) => !isRelayed(one.remoteAddr) && (relayed.length === 0 || hasAnswered(one)))
+  return direct.length > 0 ? direct : relayed
+}
+
+/**
+ * The connection to ask over: of the preferred ones the newest that has stood for a while. When a peer came back before its old connection was known to be
+ * dead, that one leads nowhere.
  */
 export function bestOf(connections: readonly Connection[]): Connection | undefined {
-  const direct = connections.filter((one) => !isRelayed(one.remoteAddr))
-  const chosen = direct.length > 0 ? direct : connections
+  const chosen = preferred(connections)
   const now = Date.now()
   return chosen.findLast((one) => now - one.timeline.open >= SETTLED) ?? chosen.at(-1)
 }

@@ -8,10 +8,11 @@ import {
   seededRandom,
   type TopicHandler,
 } from '../../protocols/index.ts'
-import { announced, linkKind } from './addresses.ts'
+import { announced, isRelayed, linkKind } from './addresses.ts'
 import type { AskService } from './ask.ts'
 import { assemble, type Parts } from './assemble.ts'
 import { systemClock } from './clock.ts'
+import { connectionsWith, preferred } from './connections.ts'
 import type { Host } from './host.ts'
 import { peerNameOf, verifySignature } from './identity.ts'
 import { Listeners } from './listeners.ts'
@@ -252,8 +253,12 @@ export class Libp2pNetwork implements Network {
   }
 
   links(): Link[] {
-    const open = this.host.getConnections().filter(({ status }) => status === 'open')
-    return open.map(({ remotePeer, remoteAddr, direction }) => ({
+    const used = this.host.getPeers().flatMap((peer) => {
+      const all = connectionsWith(this.host, peer.toString())
+      const taken = preferred(all)
+      return all.filter((one) => isRelayed(one.remoteAddr) || taken.includes(one))
+    })
+    return used.map(({ remotePeer, remoteAddr, direction }) => ({
       peer: remotePeer.toString(),
       direction,
       kind: linkKind(remoteAddr),

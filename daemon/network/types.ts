@@ -230,7 +230,7 @@ export interface Network extends Transport {
   disconnect(peer: PeerName): Promise<void>
   onEvent(listener: (event: NetworkEvent) => void): () => void
   counters(): NetworkCounters
-  /** Open connections, those of strangers that have not introduced themselves yet included; a peer may have two. */
+  /** Open connections, those of strangers that have not introduced themselves yet included; a peer may have two, a direct one beside a relayed one counts once it has answered. */
   links(): Link[]
   /** Addresses that are gone back to, and whether anybody answers there. */
   bootstrap(): BootstrapStatus[]

@@ -1,11 +1,15 @@
 /**
  * From a relayed connection to a direct one: dials the direct addresses of peers that are connected through a relay only, and lets go of the relayed
- * connection once a direct one is there, whichever end made it.
+ * connection once something was answered over a direct one, whichever end made it.
+ *
+ * That a connection is open is not enough: WebRTC between two peers has no handshake of ours, and the end that did not begin it counts its connection as
+ * open even where no packet passes (@libp2p/webrtc goes on when the stream with the other's candidates breaks).
  */
 import type { Connection, Libp2p } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Clock, PeerName, Random } from '../../../protocols/index.ts'
-import { isRelayed, needsRelay } from '../addresses.ts'
+import { isRelayed, linkKind, needsRelay } from '../addresses.ts'
+import { confirm, hasAnswered } from '../connections.ts'
 import type { NetworkLog } from '../types.ts'
 
 /** First pause between two attempts with one peer, and the longest, milliseconds. Addresses that are new are tried at the next look. */
@@ -17,7 +21,9 @@ const UPGRADE_TIMEOUT = 20_000
 const MAX_RELAYED = 256
 /** Attempts at once. */
 const MAX_ATTEMPTS = 4
-/** A relayed connection is closed after a direct one has stood beside it for so long, milliseconds: questions that are open on it may end. */
+/** A direct connection over which nothing was answered for so long is given up, milliseconds: a few round trips, on machines that are busy training. */
+const CONFIRM_TIMEOUT = 10_000
+/** A relayed connection is closed after a direct one has answered beside it for so long, milliseconds: questions that are open on it may end. */
 const SETTLE = 5_000
 /** Closing politely, milliseconds. */
 const CLOSE_TIMEOUT = 2_000
@@ -33,6 +39,7 @@ export interface UpgradesParts {
   /** What is asked of a peer next should go over its best connection. */
   moved(peer: PeerName): void
   dialled(success: boolean): void
+  confirmTimeout?: number
   signal: AbortSignal
 }
 
@@ -49,6 +56,8 @@ export class Upgrades {
   readonly #relayed = new Map<PeerName, Relayed>()
   /** Since when a relayed connection has a direct one beside it; bounded by the connections. */
   readonly #leaving = new Map<string, number>()
+  /** Direct connections that are being asked for an answer; bounded by the connections. */
+  readonly #asked = new Set<string>()
   #attempts = 0
 
   constructor(parts: UpgradesParts) {
@@ -67,24 +76,26 @@ export class Upgrades {
     const leaving = new Set<string>()
     for (const [peer, connections] of byPeer) {
       const relayed = connections.filter((one) => isRelayed(one.remoteAddr))
-      if (relayed.length === connections.length) this.#maybeUpgrade(peer, now)
-      else {
-        this.#relayed.delete(peer)
-        for (const connection of relayed) {
-          leaving.add(connection.id)
-          this.#leave(peer, connection, now)
-        }
+      const direct = connections.filter((one) => !isRelayed(one.remoteAddr))
+      const doubtful = direct.filter(
+        (one) => !hasAnswered(one) && (relayed.length > 0 || linkKind(one.remoteAddr) === 'webrtc'),
+      )
+      for (const connection of doubtful) void this.#confirm(peer, connection)
+      if (direct.length === 0) this.#maybeUpgrade(peer, now)
+      if (direct.length === doubtful.length) continue
+      this.#relayed.delete(peer)
+      for (const connection of relayed) {
+        leaving.add(connection.id)
+        this.#leave(connection, now)
       }
     }
-    // A failed attempt by WebRTC closes the relayed connection with it; who is back soon after has not failed less often for that.
+    // Who is back soon after has not failed less often for that.
     for (const [peer, { next }] of this.#relayed) if (!byPeer.has(peer) && next <= now) this.#relayed.delete(peer)
     for (const id of this.#leaving.keys()) if (!leaving.has(id)) this.#leaving.delete(id)
   }
 
   #maybeUpgrade(peer: PeerName, now: number): void {
-    const entry = this.#relayed.get(peer) ?? { failures: 0, next: now + PAUSE / 5, tried: '' }
-    this.#relayed.set(peer, entry)
-    if (this.#relayed.size > MAX_RELAYED) this.#relayed.delete(this.#relayed.keys().next().value as PeerName)
+    const entry = this.#entry(peer)
     // WebRTC is arranged between the two ends, so one of them begins it; any other address either may dial.
     const begins = this.#parts.self < peer
     const direct = this.#parts
@@ -100,7 +111,7 @@ export class Upgrades {
   }
 
   async #upgrade(peer: PeerName, addresses: Multiaddr[], entry: Relayed): Promise<void> {
-    const { libp2p, clock, random, log, signal, dialled } = this.#parts
+    const { libp2p, signal, dialled } = this.#parts
     this.#attempts++
     try {
       const connection = await libp2p.dial(addresses, {
@@ -109,28 +120,58 @@ export class Upgrades {
       // A relayed connection that came up meanwhile is handed back for any address of the peer.
       if (isRelayed(connection.remoteAddr)) throw new Error('only a relayed connection came of it')
       dialled(true)
-      log.info({ peer, address: connection.remoteAddr.toString() }, 'upgraded to a direct connection')
-      entry.failures = 0
+      this.#postpone(entry)
+      void this.#confirm(peer, connection)
     } catch (error) {
       dialled(false)
-      entry.failures++
-      log.debug({ peer, error: (error as Error).message }, 'no direct connection; the relay is used on')
+      this.#failed(peer, entry, error as Error)
     } finally {
       this.#attempts--
-      const pause = Math.min(MAX_PAUSE, PAUSE * 2 ** Math.min(entry.failures, 10))
-      entry.next = clock.now() + pause * (0.5 + random.uniform() / 2)
     }
   }
 
-  /** In two steps, so that no question is lost: first new streams go over the direct connection, later the relayed one is closed. */
-  #leave(peer: PeerName, connection: Connection, now: number): void {
-    const since = this.#leaving.get(connection.id)
-    if (since === undefined) {
-      this.#leaving.set(connection.id, now)
-      this.#parts.moved(peer)
-      return
+  /** Waits until something is answered over a direct connection, and gives it up if nothing is. Never rejects. */
+  async #confirm(peer: PeerName, connection: Connection): Promise<void> {
+    const { log, moved, signal, confirmTimeout = CONFIRM_TIMEOUT } = this.#parts
+    if (hasAnswered(connection) || this.#asked.has(connection.id)) return
+    this.#asked.add(connection.id)
+    try {
+      await confirm(connection, AbortSignal.any([signal, AbortSignal.timeout(confirmTimeout)]))
+      log.info({ peer, address: connection.remoteAddr.toString() }, 'upgraded to a direct connection')
+      moved(peer)
+    } catch (error) {
+      if (signal.aborted) return
+      connection.abort(error as Error)
+      this.#failed(peer, this.#entry(peer), error as Error)
+    } finally {
+      this.#asked.delete(connection.id)
     }
-    if (now - since < SETTLE) return
+  }
+
+  #entry(peer: PeerName): Relayed {
+    const entry = this.#relayed.get(peer) ?? { failures: 0, next: this.#parts.clock.now() + PAUSE / 5, tried: '' }
+    this.#relayed.set(peer, entry)
+    if (this.#relayed.size > MAX_RELAYED) this.#relayed.delete(this.#relayed.keys().next().value as PeerName)
+    return entry
+  }
+
+  #failed(peer: PeerName, entry: Relayed, error: Error): void {
+    entry.failures++
+    this.#postpone(entry)
+    this.#parts.log.debug({ peer, error: error.message }, 'no direct connection; the relay is used on')
+  }
+
+  #postpone(entry: Relayed): void {
+    const { clock, random } = this.#parts
+    const pause = Math.min(MAX_PAUSE, PAUSE * 2 ** Math.min(entry.failures, 10))
+    entry.next = clock.now() + pause * (0.5 + random.uniform() / 2)
+  }
+
+  /** New streams go over the direct connection since that has answered; questions that are open on the relayed one may end before it is closed. */
+  #leave(connection: Connection, now: number): void {
+    const since = this.#leaving.get(connection.id)
+    if (since === undefined) this.#leaving.set(connection.id, now)
+    if (since === undefined || now - since < SETTLE) return
     this.#leaving.set(connection.id, Number.POSITIVE_INFINITY)
     connection.close({ signal: AbortSignal.timeout(CLOSE_TIMEOUT) }).catch((error: Error) => connection.abort(error))
   }
