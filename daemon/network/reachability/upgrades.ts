@@ -107,6 +107,7 @@ export class Upgrades {
     entry.tried = text
     // Until the attempt has ended.
     entry.next = Number.POSITIVE_INFINITY
+    this.#parts.log.debug({ peer, addresses: direct.map(String) }, 'a direct connection is tried')
     void this.#upgrade(peer, direct, entry)
   }
 
@@ -124,7 +125,7 @@ export class Upgrades {
       void this.#confirm(peer, connection)
     } catch (error) {
       dialled(false)
-      this.#failed(peer, entry, error as Error)
+      this.#failed(peer, entry, (error as Error).message)
     } finally {
       this.#attempts--
     }
@@ -142,7 +143,9 @@ export class Upgrades {
     } catch (error) {
       if (signal.aborted) return
       connection.abort(error as Error)
-      this.#failed(peer, this.#entry(peer), error as Error)
+      // A connection that the other end closed says nothing at all.
+      const why = (error as Error | undefined)?.message ?? 'it was closed'
+      this.#failed(peer, this.#entry(peer), `nothing was answered over a direct connection: ${why}`)
     } finally {
       this.#asked.delete(connection.id)
     }
@@ -155,10 +158,10 @@ export class Upgrades {
     return entry
   }
 
-  #failed(peer: PeerName, entry: Relayed, error: Error): void {
+  #failed(peer: PeerName, entry: Relayed, error: string): void {
     entry.failures++
     this.#postpone(entry)
-    this.#parts.log.debug({ peer, error: error.message }, 'no direct connection; the relay is used on')
+    this.#parts.log.debug({ peer, failures: entry.failures, error }, 'no direct connection; the relay is used on')
   }
 
   #postpone(entry: Relayed): void {
