@@ -67,6 +67,12 @@ export function needsRelay(address: Multiaddr): boolean {
   return address.getComponents().some(({ name }) => name === 'p2p-circuit')
 }
 
+/** The relayed address over which a WebRTC connection is introduced; any other address as it is. */
+export function introductionOf(address: Multiaddr): Multiaddr {
+  if (linkKind(address) !== 'webrtc' || !needsRelay(address)) return address
+  return multiaddr(address.getComponents().filter(({ name }) => name !== 'webrtc'))
+}
+
 /** The host of an address as written: an IP number or a name; of a relayed one the relay's. */
 export function hostOf(address: Multiaddr): string | undefined {
   return address.getComponents().find(({ name }) => HOSTS.has(name))?.value

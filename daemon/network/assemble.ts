@@ -124,7 +124,6 @@ export async function assemble(
     relayClient: connectivity.client,
     autonat: options.autonat,
     upnp: options.upnp,
-    dcutr: options.dcutr,
     webrtc: options.webrtc,
     gater: createGater({
       self,

@@ -2,7 +2,7 @@
 import type { Connection, Libp2p } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { type PeerName, StarlingError } from '../../protocols/index.ts'
-import { isRelayed } from './addresses.ts'
+import { introductionOf, isRelayed } from './addresses.ts'
 import type { Counters } from './counters.ts'
 import { dialFailure } from './dial-failure.ts'
 import type { NetworkLog } from './types.ts'
@@ -67,9 +67,11 @@ export class Dialler {
   async #inTurn(key: string, addresses: readonly Multiaddr[]): Promise<Connection> {
     const { libp2p, log, signal } = this.#parts
     const whole = AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT)])
-    const relayed = addresses.filter(isRelayed)
-    const direct = addresses.filter((address) => !isRelayed(address))
-    if (relayed.length === 0 || direct.length === 0) return libp2p.dial([...addresses], { signal: whole })
+    // WebRTC is for Upgrades alone: it takes longer than a dial may, fails for good where routers do not let it through, and is tried there ever less often.
+    const dialled = [...new Map(addresses.map(introductionOf).map((address) => [address.toString(), address])).values()]
+    const relayed = dialled.filter(isRelayed)
+    const direct = dialled.filter((address) => !isRelayed(address))
+    if (relayed.length === 0 || direct.length === 0) return libp2p.dial(dialled, { signal: whole })
     try {
       return await libp2p.dial(direct, { signal: AbortSignal.any([whole, AbortSignal.timeout(DIRECT_TIMEOUT)]) })
     } catch (error) {

@@ -54,8 +54,6 @@ export interface NetworkOptions {
   autonat?: boolean
   /** Ask the router to forward a port: UPnP, NAT-PMP. Default false. */
   upnp?: boolean
-  /** Hole punching after libp2p's DCUtR, as far as Node's sockets allow it. Default false. */
-  dcutr?: boolean
   /** WebRTC with peers behind relays; STUN servers as stun:host:port, none are asked by default. Default: no WebRTC. */
   webrtc?: { stun: readonly string[] }
   /** Look for peers on the local network. Default false. */

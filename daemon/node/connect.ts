@@ -77,7 +77,7 @@ async function openNetwork(
     mdns: options.mdns,
     ...(options.dht === undefined ? {} : { dht: options.dht }),
     ...(options.preSharedKey === undefined ? {} : { preSharedKey: options.preSharedKey }),
-    ...(options.relay === undefined ? {} : { relay: options.relay, autonat: true, dcutr: true }),
+    ...(options.relay === undefined ? {} : { relay: options.relay, autonat: true }),
     ...(options.upnp === undefined ? {} : { upnp: options.upnp }),
     ...(options.webrtc === undefined ? {} : { webrtc: options.webrtc }),
     ...(run?.manifest.admission.mode === 'allow-list'

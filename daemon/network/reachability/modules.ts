@@ -1,7 +1,6 @@
 /** The modules of libp2p by which a node is reached, as its options want them. */
 import { autoNAT } from '@libp2p/autonat'
 import { autoNATv2 } from '@libp2p/autonat-v2'
-import { dcutr } from '@libp2p/dcutr'
 import { uPnPNAT } from '@libp2p/upnp-nat'
 import { webRTC } from '@libp2p/webrtc'
 import { webSockets } from '@libp2p/websockets'
@@ -16,7 +15,6 @@ export interface ReachModules {
   relayClient?: RelayClient | undefined
   autonat?: boolean | undefined
   upnp?: boolean | undefined
-  dcutr?: boolean | undefined
   webrtc?: { stun: readonly string[] } | undefined
 }
 
@@ -54,7 +52,6 @@ export function reachModules(options: ReachModules): {
         : {}),
       // What the router gives is announced once somebody has dialled it.
       ...(upnp ? { upnp: uPnPNAT({ portMappingDescription: 'starling' }) } : {}),
-      ...(options.dcutr && relayClient !== undefined ? { dcutr: dcutr() } : {}),
     },
   }
 }
