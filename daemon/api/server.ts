@@ -9,6 +9,7 @@ import type { Log } from '../log/index.ts'
 import type { RunningNode } from '../types.ts'
 import { removeEndpoint, writeEndpoint } from './endpoint.ts'
 import { guard, HEALTH, isLoopback } from './guard.ts'
+import { listen } from './listen.ts'
 import { createStreamHub, MAX_STREAMS } from './stream.ts'
 
 /** Largest request body: a prompt and four numbers. */
@@ -136,12 +137,7 @@ export async function serveApi(options: ApiOptions, modules: { node: ApiNode; lo
   } as const
   await server.register(fastifyStatic, { ...shared, root: PAGE, index: ['index.html'] })
   await server.register(fastifyStatic, { ...shared, root: VIEW, prefix: '/view/', index: false, decorateReply: false })
-  await listen(server, options)
-
-  const address = server.server.address()
-  const port = typeof address === 'object' && address !== null ? address.port : options.port
-  const host = options.host === '0.0.0.0' || options.host === '::' ? 'localhost' : options.host
-  const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}/`
+  const url = await listen(server, options)
   if (options.dataFolder !== undefined) {
     writeEndpoint(options.dataFolder, { url, ...secrets, pid: process.pid, startedAt: Date.now() })
   }
@@ -210,29 +206,6 @@ function addRoutes(server: FastifyInstance, node: ApiNode, hub: ReturnType<typeo
     const { contentType, text } = await node.metrics()
     return reply.type(contentType).send(text)
   })
-}
-
-async function listen(server: FastifyInstance, options: ApiOptions): Promise<void> {
-  try {
-    await server.listen({ host: options.host, port: options.port })
-  } catch (error) {
-    const place = `${options.host}:${options.port}`
-    const code = (error as NodeJS.ErrnoException).code
-    const data = { host: options.host, port: options.port }
-    if (code === 'EADDRINUSE') {
-      throw new StarlingError(
-        'port-in-use',
-        `Port ${options.port} is in use on ${options.host}; choose another, or 0 for a free one`,
-        data,
-      )
-    }
-    if (code === 'EACCES')
-      throw new StarlingError('port-refused', `Not allowed to listen on ${place}; ports below 1024 need rights`, data)
-    if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
-      throw new StarlingError('address-unavailable', `${options.host} is not an address of this machine`, data)
-    }
-    throw error
-  }
 }
 
 function answerError(error: FastifyError | StarlingError, url: string, reply: FastifyReply, log: Log): FastifyReply {

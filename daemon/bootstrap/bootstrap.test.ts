@@ -4,8 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { callApi, readEndpoint } from '../api/index.ts'
 import { quietLog } from '../log/index.ts'
-import { startBootstrap } from './index.ts'
+import { type BootstrapReport, startBootstrap } from './index.ts'
 
 test('a bootstrap node keeps its name, tells that it is well, and leaves nothing running or locked', async (t) => {
   const dataFolder = mkdtempSync(join(tmpdir(), 'starling-bootstrap-'))
@@ -32,4 +33,26 @@ test('a bootstrap node keeps its name, tells that it is well, and leaves nothing
   const again = await startBootstrap(options, quietLog)
   t.after(() => again.stop())
   assert.equal(again.peer, first.peer)
+})
+
+test('a bootstrap node is found by its folder, tells its owner what it serves, and is stopped by nobody else', async (t) => {
+  const dataFolder = mkdtempSync(join(tmpdir(), 'starling-bootstrap-'))
+  t.after(() => rmSync(dataFolder, { recursive: true }))
+  const api = { host: '0.0.0.0', port: 0 }
+  const node = await startBootstrap({ dataFolder, listen: ['/ip4/127.0.0.1/tcp/0'], api }, quietLog)
+  t.after(() => node.stop())
+  const place = readEndpoint(dataFolder)
+  assert.ok(place?.token !== undefined)
+  const report = await callApi<BootstrapReport>(place, 'GET', 'api/status')
+  assert.deepEqual([report.role, report.peer, report.registry.runs], ['bootstrap', node.peer, 0])
+  await assert.rejects(callApi(place, 'GET', 'api/peers'), { code: 'no-run' })
+
+  const stranger = { url: place.url }
+  assert.equal((await fetch(`${place.url}health`)).status, 200)
+  await assert.rejects(callApi(stranger, 'GET', 'api/status'), { code: 'token-missing' })
+  await assert.rejects(callApi(stranger, 'POST', 'api/stop'), { code: 'token-missing' })
+  await callApi(place, 'POST', 'api/stop')
+  await node.asked
+  await node.stop()
+  assert.equal(readEndpoint(dataFolder), undefined)
 })

@@ -54,8 +54,11 @@ export function bootstrap(): Command {
     ),
     new Option('--max-peers <count>', 'peers that are connected (default: 512)').argParser(whole(1, 10_000)),
     new Option('--data-folder <folder>', 'where its identity is kept').default(`${HOME}/bootstrap`),
-    new Option('--api-host <host>', 'address of GET /health and /metrics').default('127.0.0.1'),
-    new Option('--api-port <port>', 'port of them; 0 picks a free one').argParser(whole(0, 65_535)).default(0),
+    new Option(
+      '--api-host <host>',
+      'address of its API, GET /health and /metrics; any but loopback needs a token',
+    ).default('127.0.0.1'),
+    new Option('--api-port <port>', 'port of these; 0 picks a free one').argParser(whole(0, 65_535)).default(0),
     ...logOptions(),
     jsonOption(),
   ]) {
@@ -74,7 +77,8 @@ async function run(flags: Flags): Promise<void> {
   const stopped = new AbortController()
   const release = onInterrupt(
     () => stopped.abort(),
-    () => output.note('Stopping; once more stops at once.'),
+    (text) => output.note(text),
+    { saves: false },
   )
   try {
     const { chooseNetwork } = await import('../../networks/index.ts')
@@ -98,6 +102,7 @@ async function run(flags: Flags): Promise<void> {
       },
       createLog({ format: flags.logFormat, ...flags.logLevel }),
     )
+    void node.asked.then(() => stopped.abort())
     try {
       const addresses = node.addresses()
       output.record({ kind: 'ready', peer: node.peer, addresses, api: node.url, ...(serves ? { dht: protocol } : {}) })

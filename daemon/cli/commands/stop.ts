@@ -10,7 +10,9 @@ const STOP_TIMEOUT = 15_000
 
 /** `starling stop`: a clean stop with a checkpoint. */
 export function stop(): Command {
-  const command = new Command('stop').description('stop a running node or swarm cleanly, with a checkpoint')
+  const command = new Command('stop').description(
+    'stop a running node, bootstrap node or swarm cleanly, a node with a checkpoint',
+  )
   for (const option of placeOptions()) command.addOption(option)
   return command.addHelpText('after', '\nExample:\n  $ starling stop').action(async (flags: PlaceFlags) => {
     const output = createOutput(flags.json === true)
@@ -28,12 +30,12 @@ export function stop(): Command {
   })
 }
 
+/** Somebody is still there, whatever it says. */
 async function answers(place: Parameters<typeof callApi>[0]): Promise<boolean> {
   try {
     await callApi(place, 'GET', 'api/status')
     return true
   } catch (error) {
-    if (error instanceof StarlingError && error.code === 'stopping') return true
-    return false
+    return !(error instanceof StarlingError && error.code === 'node-not-running')
   }
 }
