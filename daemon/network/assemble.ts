@@ -3,7 +3,7 @@ import type { Clock, PeerName, Random } from '../../protocols/index.ts'
 import { announced, isPrivateAddress, isRelayed, parseAddress } from './addresses.ts'
 import { Admittance } from './admission.ts'
 import { AskService } from './ask.ts'
-import { connectionsWith, protocolsOf } from './connections.ts'
+import { connectionsWith, peerOver, protocolsOf } from './connections.ts'
 import { Counters } from './counters.ts'
 import { DialScope } from './dial-scope.ts'
 import { Finder } from './discovery/index.ts'
@@ -87,7 +87,10 @@ export async function assemble(
     log,
     store: options.bans,
     rejected,
-    disconnect: (peer) => void peers.disconnect(peer),
+    disconnect: (peer) => {
+      places.blame(peer)
+      void peers.disconnect(peer)
+    },
     banned: (ban) => listeners.emit({ kind: 'banned', peer: ban.peer, until: ban.until, detail: ban.reason }),
   })
   const joined = (peer: PeerName): void => {
@@ -123,7 +126,6 @@ export async function assemble(
     relayServer: connectivity.server,
     relayClient: connectivity.client,
     autonat: options.autonat,
-    upnp: options.upnp,
     webrtc: options.webrtc,
     gater: createGater({
       self,
@@ -135,7 +137,11 @@ export async function assemble(
       refused: (reason, detail) => refused(reason, detail),
     }),
     metrics: counters.metrics(),
-    refused: (detail) => refused('malformed-frame', detail),
+    refused: (detail, muxer) => {
+      const peer = peerOver(host, muxer)
+      if (peer === undefined) refused('malformed-frame', detail)
+      else ledger.reject(peer, 'malformed-frame', detail)
+    },
   })
   const parts = { ledger, counters, clock, log }
   const introduced = async (peer: PeerName): Promise<boolean> => introductions.has(peer) || introductions.begin(peer)

@@ -7,6 +7,7 @@ import type { AskService } from '../ask.ts'
 import { bestOf, connectionsWith } from '../connections.ts'
 import type { Counters } from '../counters.ts'
 import type { Host } from '../host.ts'
+import { PortForwarding } from '../router/index.ts'
 import type { NetworkLog, NetworkOptions, Reachability } from '../types.ts'
 import { answerDialBack } from './dial-back.ts'
 import { Prober } from './prober.ts'
@@ -53,6 +54,7 @@ export class Connectivity {
   #parts: ConnectivityParts | undefined
   #upgrades: Upgrades | undefined
   #prober: Prober | undefined
+  #router: PortForwarding | undefined
   #told = ''
   readonly #wake = new WakeWatch()
   readonly #options: Pick<NetworkOptions, 'relay' | 'upnp' | 'webrtc'>
@@ -82,6 +84,7 @@ export class Connectivity {
     })
     if (this.#options.webrtc !== undefined) this.#release = useWebRtc()
     this.#prober = new Prober({ ...parts, libp2p: host, own: host.services.own, changed: () => this.#tell() })
+    if (this.#options.upnp === true) this.#router = this.#forwarding(host, parts)
     answerDialBack(ask, host, clock)
     host.services.own.assume()
     host.addEventListener('connection:open', this.#onOpen)
@@ -96,6 +99,7 @@ export class Connectivity {
 
   /** Frees what outlives libp2p; called when that has stopped. */
   async release(): Promise<void> {
+    await this.#router?.stop()
     await this.#release?.()
   }
 
@@ -106,6 +110,7 @@ export class Connectivity {
     this.#host?.services.own.assume()
     this.client?.look()
     this.#upgrades?.look()
+    this.#router?.look()
     this.#prober?.look()
     this.#tell()
   }
@@ -125,7 +130,23 @@ export class Connectivity {
       relays: this.relays(),
       ...(this.#prober?.findings() ?? { askers: 0, reached: [], seenAt: [] }),
       relay: this.client?.reserves === true,
-      upnp: this.#options.upnp === true,
+      router: this.#router?.report(),
+    })
+  }
+
+  #forwarding(host: Host, parts: ConnectivityParts): PortForwarding {
+    const { own } = host.services
+    return new PortForwarding({
+      ...parts,
+      listening: () => own.listening(),
+      began: (port) => {
+        own.forwarded(port)
+        this.#prober?.again()
+      },
+      ended: (port) => {
+        own.unforwarded(port)
+        this.#prober?.again()
+      },
     })
   }
 
@@ -135,6 +156,7 @@ export class Connectivity {
     const host = this.#host as Host
     const why = woken === 'slept' ? 'this machine slept' : 'the addresses of this machine have changed'
     log.warn({ connections: host.getConnections().length }, `${why}; connections are checked`)
+    this.#router?.moved()
     await Promise.all(
       host.getPeers().map(async (peer) => {
         try {

@@ -1,7 +1,6 @@
 /** The modules of libp2p by which a node is reached, as its options want them. */
 import { autoNAT } from '@libp2p/autonat'
 import { autoNATv2 } from '@libp2p/autonat-v2'
-import { uPnPNAT } from '@libp2p/upnp-nat'
 import { webRTC } from '@libp2p/webrtc'
 import { webSockets } from '@libp2p/websockets'
 import type { Libp2pOptions } from 'libp2p'
@@ -14,7 +13,6 @@ export interface ReachModules {
   relayServer?: RelayServer | undefined
   relayClient?: RelayClient | undefined
   autonat?: boolean | undefined
-  upnp?: boolean | undefined
   webrtc?: { stun: readonly string[] } | undefined
 }
 
@@ -27,7 +25,7 @@ export function reachModules(options: ReachModules): {
   transports: NonNullable<Libp2pOptions['transports']>
   services: Record<string, (components: never) => unknown>
 } {
-  const { own, relayServer, relayClient, autonat, upnp, webrtc } = options
+  const { own, relayServer, relayClient, autonat, webrtc } = options
   const listen: string[] = []
   // One for each relay that this node may be reached through.
   if (relayClient?.reserves) listen.push(...new Array<string>(WANTED_RELAYS).fill('/p2p-circuit'))
@@ -50,8 +48,6 @@ export function reachModules(options: ReachModules): {
             autonat2: (components) => autoNATv2(AUTONAT_STREAMS)(own.watched(components)),
           }
         : {}),
-      // What the router gives is announced once somebody has dialled it.
-      ...(upnp ? { upnp: uPnPNAT({ portMappingDescription: 'starling' }) } : {}),
     },
   }
 }

@@ -7,12 +7,16 @@
 import type { CircuitRelayTransportComponents } from '@libp2p/circuit-relay-v2'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { isLoopback, isPrivateAddress, needsRelay } from '../addresses.ts'
+import type { Forwarded } from '../router/index.ts'
 
 /** An address that was dialled from outside is announced this long, one that is only assumed this long, milliseconds; both are looked at before. */
 const CONFIRMED_TTL = 60 * 60_000
 const ASSUMED_TTL = 60_000
 /** Addresses that others could not dial; the oldest is forgotten for a new one. */
 const MAX_DISPROVED = 32
+
+/** Which addresses are looked at first: what connections to others were seen to come from is rarely a port that is listened on. */
+const ORDER = ['announce', 'ip-mapping', 'transport']
 
 /** What the service needs of libp2p. */
 export type AddressComponents = Pick<CircuitRelayTransportComponents, 'addressManager'>
@@ -63,8 +67,19 @@ export class OwnAddresses {
 
   /** Addresses that others might dial this node at, whether or not they are announced: all but those of relays and of this machine alone. */
   candidates(): Multiaddr[] {
-    const all = this.#all().map(({ multiaddr }) => multiaddr)
-    return all.filter((address) => !needsRelay(address) && !isLoopback(address))
+    const rank = (type: string): number => (ORDER.includes(type) ? ORDER.indexOf(type) : ORDER.length)
+    const all = this.#all().sort((a, b) => rank(a.type) - rank(b.type))
+    return all.map(({ multiaddr }) => multiaddr).filter((address) => !needsRelay(address) && !isLoopback(address))
+  }
+
+  /** A router has begun to forward a port; the address is announced once somebody has dialled it. */
+  forwarded({ host, port, outsideHost, outsidePort }: Forwarded): void {
+    this.#components?.addressManager.addPublicAddressMapping(host, port, outsideHost, outsidePort, 'tcp')
+  }
+
+  /** It does so no longer. */
+  unforwarded({ host, port, outsideHost, outsidePort }: Forwarded): void {
+    this.#components?.addressManager.removePublicAddressMapping(host, port, outsideHost, outsidePort, 'tcp')
   }
 
   /** Addresses listened on, those of relays left out. */

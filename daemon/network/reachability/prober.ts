@@ -44,6 +44,7 @@ export class Prober {
   #about = ''
   #next = 0
   #running = false
+  #again = false
   /** Rounds in a row in which somebody tried and nobody reached this node. */
   #inVain = 0
 
@@ -55,10 +56,20 @@ export class Prober {
     return this.#findings
   }
 
+  /** There is something new to try: the next look starts a round. */
+  again(): void {
+    this.#again = true
+  }
+
   /** Starts a round when it is time for one or when the addresses have changed; called every heartbeat. */
   look(): void {
     const { clock, own } = this.#parts
     if (this.#running) return
+    if (this.#again) {
+      this.#again = false
+      this.#inVain = 0
+      this.#next = 0
+    }
     const about = own.listening().map(String).sort().join(' ')
     if (about !== this.#about) {
       this.#about = about

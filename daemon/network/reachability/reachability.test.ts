@@ -24,7 +24,7 @@ const facts = (given: Partial<ReachabilityFacts>): ReachabilityFacts => ({
   reached: [],
   seenAt: [],
   relay: true,
-  upnp: false,
+  router: undefined,
   ...given,
 })
 
@@ -42,7 +42,10 @@ test('a node says whether it can be reached, why not, and what to do', () => {
     behind.advice ?? '',
     /forward TCP port 7400 of the router to 10\.1\.0\.7 .*--announce \/ip4\/44\.128\.0\.2\/tcp\/7400, or try --upnp; no bootstrap/,
   )
-  assert.match(say({ ...seen, relays: ['R'], upnp: true }).advice ?? '', /tcp\/7400; until then a relay carries/)
+  const asked = (problem: string | undefined) =>
+    say({ ...seen, relays: ['R'], router: { forwarded: [], problem } }).advice ?? ''
+  assert.match(asked(undefined), /tcp\/7400; until then a relay carries/)
+  assert.match(asked('no router answers'), /tcp\/7400 \(--upnp does not help: no router answers\); until then/)
   const walled = say({ listening: [own('/ip4/44.128.0.2/tcp/7400')], ...seen })
   assert.match(walled.reason ?? '', /firewall/)
   assert.match(say({ listening: [] }).reason ?? '', /listens on no address/)

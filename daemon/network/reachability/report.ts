@@ -1,4 +1,5 @@
 /** Puts in words whether others can dial a node, why not, and what to do. */
+import type { RouterReport } from '../router/index.ts'
 import type { Reachability } from '../types.ts'
 
 /** What is known of it. */
@@ -14,9 +15,10 @@ export interface ReachabilityFacts {
   reached: { address: string; private: boolean }[]
   /** Hosts at which others see it. */
   seenAt: string[]
-  /** Whether relays, and the router's help, are asked for. */
+  /** Whether relays are asked for. */
   relay: boolean
-  upnp: boolean
+  /** What came of asking the router to forward a port, if it was asked. */
+  router: RouterReport | undefined
 }
 
 export function reportReachability(facts: ReachabilityFacts): Reachability {
@@ -40,7 +42,7 @@ export function reportReachability(facts: ReachabilityFacts): Reachability {
 }
 
 function whyPrivate(
-  { seenAt, relays, relay, upnp }: ReachabilityFacts,
+  { seenAt, relays, relay, router }: ReachabilityFacts,
   outward: ReachabilityFacts['listening'],
 ): { reason: string; advice: string } {
   const own = new Set(outward.map(({ address }) => address.split('/')[2]))
@@ -63,6 +65,15 @@ function whyPrivate(
   const forward = `forward TCP port ${port} of the router to ${own4 ?? 'this machine'} and start with --listen /ip4/0.0.0.0/tcp/${port} --announce /${version}/${outside}/tcp/${port}`
   return {
     reason: `others see it at ${outside}, which is none of its own addresses, and nobody answers there: a router translates addresses (NAT)`,
-    advice: `${forward}${upnp ? '' : ', or try --upnp'}; ${until}`,
+    advice: `${forward}${helped(router)}; ${until}`,
   }
+}
+
+/** What --upnp has come to. */
+function helped(router: RouterReport | undefined): string {
+  if (router === undefined) return ', or try --upnp'
+  if (router.problem !== undefined) return ` (--upnp does not help: ${router.problem})`
+  const [port] = router.forwarded
+  if (port === undefined) return ''
+  return ` (--upnp: the router says that it forwards ${port.outsideHost}:${port.outsidePort}; another one stands before it, or a firewall)`
 }
