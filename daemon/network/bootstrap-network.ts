@@ -10,6 +10,7 @@ import { type PeerName, StarlingError, seededRandom } from '../../protocols/inde
 import { announced, parseAddress, peerOf, tryAddress } from './addresses.ts'
 import { AskService } from './ask.ts'
 import { systemClock } from './clock.ts'
+import { peerOver } from './connections.ts'
 import { Counters } from './counters.ts'
 import { DialScope } from './dial-scope.ts'
 import { type DhtOptions, Registry, type RegistryCounts, type RegistryLimits } from './discovery/index.ts'
@@ -29,7 +30,7 @@ import { createHost, type Host } from './host.ts'
 import { peerNameOf } from './identity.ts'
 import { Ledger } from './ledger.ts'
 import { listenFailed } from './listening.ts'
-import { Places, placeLimits } from './places.ts'
+import { Places, servicePlaceLimits } from './places.ts'
 import {
   answerDialBack,
   createRelayServer,
@@ -105,7 +106,10 @@ export class BootstrapNetwork {
       log: options.log,
       store: options.bans,
       rejected: (peer, reason, detail) => this.#rejected(peer, reason, detail),
-      disconnect: (peer) => void this.#disconnect(peer),
+      disconnect: (peer) => {
+        this.#places.blame(peer)
+        void this.#disconnect(peer)
+      },
       banned: () => {},
     })
   }
@@ -124,7 +128,7 @@ export class BootstrapNetwork {
 
   async #start(): Promise<void> {
     const { identity, listen, announce = [], dht, bootstrap = [], log, maxPeers = DEFAULT_MAX_PEERS } = this.#options
-    const places = new Places(placeLimits(maxPeers), systemClock, (peer) => this.#ledger.isGood(peer))
+    const places = new Places(servicePlaceLimits(maxPeers), systemClock, (peer) => this.#ledger.isGood(peer))
     this.#places = places
     const scope = new DialScope({ listen, dialPrivate: undefined, now: systemClock.now })
     for (const address of bootstrap) scope.name(parseAddress(address))
@@ -147,7 +151,11 @@ export class BootstrapNetwork {
         refused: (reason, detail) => this.#refused(reason, detail),
       }),
       metrics: this.#counters.metrics(),
-      refused: (detail) => this.#refused('malformed-frame', detail),
+      refused: (detail, muxer) => {
+        const peer = peerOver(this.#host, muxer)
+        if (peer === undefined) this.#refused('malformed-frame', detail)
+        else this.#ledger.reject(peer, 'malformed-frame', detail)
+      },
       ...(dht === undefined ? {} : { dht: { ...dht, mode: 'server', bootstrap: [] } }),
     })
     const parts = { ledger: this.#ledger, counters: this.#counters, clock: systemClock, log }

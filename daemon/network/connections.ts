@@ -1,5 +1,5 @@
 /** Which of the connections with a peer to use: there may be several, and not all of them lead anywhere for long. */
-import type { Connection, Libp2p } from '@libp2p/interface'
+import type { Connection, Libp2p, StreamMuxer } from '@libp2p/interface'
 import { byteStream } from '@libp2p/utils'
 import type { Clock, PeerName } from '../../protocols/index.ts'
 import { isRelayed } from './addresses.ts'
@@ -18,6 +18,12 @@ const answered = new WeakSet<Connection>()
 /** Open connections with a peer, the oldest first. */
 export function connectionsWith(libp2p: Libp2p, peer: PeerName): Connection[] {
   return libp2p.getConnections().filter((one) => one.status === 'open' && one.remotePeer.toString() === peer)
+}
+
+/** Who is at the other end of a muxer; undefined until its connection is open. libp2p keeps the muxer of a connection to itself. */
+export function peerOver(libp2p: Libp2p, muxer: StreamMuxer): PeerName | undefined {
+  const over = libp2p.getConnections().find((one) => (one as { muxer?: unknown }).muxer === muxer)
+  return over?.remotePeer.toString()
 }
 
 /** An open connection with a peer that needs no relay. */

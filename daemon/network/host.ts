@@ -1,7 +1,7 @@
 /** The libp2p node: which modules, and every limit set on purpose. */
 import type { GossipSub, GossipsubOpts } from '@libp2p/gossipsub'
 import { type Identify, identify } from '@libp2p/identify'
-import type { ConnectionGater, Libp2p, Metrics, PrivateKey } from '@libp2p/interface'
+import type { ConnectionGater, Libp2p, Metrics, PrivateKey, StreamMuxer } from '@libp2p/interface'
 import { mdns } from '@libp2p/mdns'
 import { noise } from '@libp2p/noise'
 import { type Ping, ping } from '@libp2p/ping'
@@ -57,8 +57,8 @@ export interface HostOptions extends Omit<ReachModules, 'own'> {
   dht?: DhtOptions | undefined
   gater: ConnectionGater
   metrics: Metrics
-  /** A connection was given up for what its muxer was sent. */
-  refused(detail: string): void
+  /** A connection is given up for what its muxer was sent. */
+  refused(detail: string, muxer: StreamMuxer): void
 }
 
 /** The node; `pubsub` is there if it was made with `gossip`, `dht` if with `dht`. */

@@ -10,7 +10,17 @@ import { ASK_PROTOCOL, MAX_STREAMS_PER_PEER } from './ask.ts'
 import { ANSWER, CANCEL, encodeHead, FAILURE, MAX_ANSWER, MAX_QUESTION, QUESTION } from './frames.ts'
 import { topicName } from './gossip.ts'
 import { LANES, READY } from './lane.ts'
-import { codeOf, RUN, reasons, startPair, startSwarm, type TestNode, until, watchRejections } from './testing.ts'
+import {
+  codeOf,
+  RUN,
+  reasons,
+  startNode,
+  startPair,
+  startSwarm,
+  type TestNode,
+  until,
+  watchRejections,
+} from './testing.ts'
 
 const EMPTY = new Uint8Array(0)
 const CONTROL = Uint8Array.of(LANES.control.mark)
@@ -233,7 +243,9 @@ test('one peer cannot hold more streams than its share', async (t) => {
 
 test('five malformed frames are a ban, and the others of the swarm are served on', async (t) => {
   const found = watchRejections(t)
-  const [victim, attacker, friend] = (await startSwarm(t, 3)) as [TestNode, TestNode, TestNode]
+  const often = { connections: 100, pending: 100, rate: 100, burst: 1_000 }
+  const swarm = await startSwarm(t, 3, { limits: { shared: often } })
+  const [victim, attacker, friend] = swarm as [TestNode, TestNode, TestNode]
   victim.answer('echo', (_from, question) => question)
   for (let at = 0; at < 5 && victim.bans().length === 0; at++) {
     try {
@@ -247,6 +259,19 @@ test('five malformed frames are a ban, and the others of the swarm are served on
   await until(() => victim.bans().some((ban) => ban.peer === attacker.self), 'the ban')
   await until(() => !victim.connected().includes(attacker.self), 'the disconnection')
   assert.deepEqual([...(await friend.ask(victim.self, 'echo', Uint8Array.of(1)))], [1])
+  await unharmed(t, victim, found)
+})
+
+test('who was thrown out finds no fresh identity let in from its address at once, but whom the victim goes to', async (t) => {
+  const found = watchRejections(t)
+  const [victim, attacker] = (await startSwarm(t, 2)) as [TestNode, TestNode]
+  const stream = await open(attacker, victim)
+  stream.send(Uint8Array.of(0xff))
+  await until(() => !victim.connected().includes(attacker.self), 'the disconnection')
+  const fresh = await startNode(t)
+  await assert.rejects(fresh.dial(victim.addresses()[0] as string))
+  assert.equal(victim.counters().rejected['connection-rate'], 1)
+  assert.equal(await victim.dial(fresh.addresses()[0] as string), fresh.self)
   await unharmed(t, victim, found)
 })
 

@@ -45,6 +45,8 @@ test('a frame of 4 GiB costs its sender the connection at once, and fills no mem
   line.send(header(0, 0, 1, 0xffff_ffff))
   await until(() => victim.counters().rejected['malformed-frame'] === 1, 'the refusal')
   await until(() => line.status !== 'open', 'the connection to be closed')
+  // Held against the identity, and so against its address.
+  assert.deepEqual(victim.standing(attacker.self).refused, { 'malformed-frame': 1 })
   assert.deepEqual(found, [])
 })
 

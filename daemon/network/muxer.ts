@@ -59,8 +59,11 @@ export class FrameWatch {
   }
 }
 
-/** The muxer for createLibp2p; `window` is the largest of a stream, bytes. `refused` is told why a connection was given up; nobody knows there whose it was. */
-export function boundedYamux(refused: (detail: string) => void, window = MAX_WINDOW): () => StreamMuxerFactory {
+/** The muxer for createLibp2p; `window` is the largest of a stream, bytes. `refused` is told why a connection is given up, before it is, and over which muxer. */
+export function boundedYamux(
+  refused: (detail: string, muxer: StreamMuxer) => void,
+  window = MAX_WINDOW,
+): () => StreamMuxerFactory {
   return () => {
     const factory = yamux({
       maxInboundStreams: MAX_STREAMS,
@@ -81,7 +84,7 @@ export function boundedYamux(refused: (detail: string) => void, window = MAX_WIN
             if (stream.writeBufferLength > MAX_UNSENT)
               throw new Error('it sends, and does not read what it is answered')
           } catch (error) {
-            refused((error as Error).message)
+            refused((error as Error).message, muxer)
             throw error
           }
           onData.call(muxer, data)

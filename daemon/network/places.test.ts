@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { MultiaddrConnection } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
-import { PENDING_TIME, Places, placeLimits, sourceOf } from './places.ts'
+import { BLAME, MAX_BLAME, PENDING_TIME, Places, placeLimits, sourceOf } from './places.ts'
 
 const LIMITS = placeLimits(48)
 
@@ -78,10 +78,50 @@ test('connections that come and go are let in at a rate, of one address and of a
   clock.time += 10_000
   assert.equal(
     count(() => '/ip4/44.128.0.7/tcp/1', 100),
-    10,
+    10 * LIMITS.public.rate,
   )
   const many = count((at) => `/ip4/44.${at >> 8}.${at & 255}.7/tcp/1`, 2_000)
   assert.ok(many <= LIMITS.total.burst, `${many}`)
+})
+
+test('an address pays for a peer that had to be disconnected: newcomers from there wait, who is in stays, other addresses are not concerned', () => {
+  for (const [address, elsewhere, limits] of [
+    ['/ip4/44.128.0.7/tcp/1', '/ip4/44.128.0.8/tcp/1', LIMITS.public],
+    ['/ip4/192.168.1.7/tcp/1', '/ip4/192.168.1.8/tcp/1', LIMITS.shared],
+  ] as const) {
+    const setup = setUp()
+    const { places, clock } = setup
+    const friends = fill(setup, address, 2, 'friend')
+    clock.time += 60_000
+    const reason = (from: MultiaddrConnection): string | undefined => places.arrive(from)?.reason
+    const knave = from(address)
+    assert.equal(reason(knave), undefined)
+    places.prove('knave', knave)
+    places.blame('knave')
+    close(knave)
+    assert.equal(reason(from(address)), 'connection-rate')
+    assert.equal(reason(from(elsewhere)), undefined)
+    assert.equal(places.size, friends.length + 1)
+    // As long as its own connection, those that were paid with and the newcomer's would have taken.
+    clock.time += ((1 + BLAME + 1 - limits.burst) / limits.rate) * 1_000
+    assert.equal(reason(from(address)), undefined)
+  }
+})
+
+test('whatever its peers do, an address gets somebody in now and then', () => {
+  const { places, clock } = setUp()
+  const address = '/ip4/192.168.1.7/tcp/1'
+  for (let minute = 0; minute < 5; minute++) {
+    const knaves = Array.from({ length: 10 }, () => from(address)).filter((one) => places.arrive(one) === undefined)
+    assert.ok(knaves.length > 0, `nobody in minute ${minute}`)
+    for (const [at, knave] of knaves.entries()) {
+      places.prove(`knave-${minute}-${at}`, knave)
+      places.blame(`knave-${minute}-${at}`)
+      close(knave)
+    }
+    assert.equal(places.arrive(from(address))?.reason, 'connection-rate')
+    clock.time += MAX_BLAME
+  }
 })
 
 test('places beyond the strangers are kept for peers known to be good', () => {

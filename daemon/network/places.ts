@@ -36,20 +36,39 @@ export interface PlaceLimits {
 /** Places that even a node that wants very few peers has: it must be able to choose. */
 const LEAST = 16
 
-/** Limits of a node that lets go of peers above `maxPeers`. */
+/**
+ * Limits of a peer that lets go of others above `maxPeers`. A new connection costs 35 to 45 ms of a core by the time that both know each other (measured), which a
+ * trainer should not spend on strangers: a few at once, for swarms that start together, and then one a second. Who is refused tries again, or is dialled.
+ */
 export function placeLimits(maxPeers: number): PlaceLimits {
   return {
-    // A household or a laboratory behind one address, and its restarts.
-    public: { connections: 16, pending: 8, rate: 1, burst: 32 },
+    // A household or a laboratory behind one address.
+    public: { connections: 16, pending: 8, rate: 0.5, burst: 16 },
     // A quarter is left to others whatever a neighbour does.
-    shared: { connections: Math.max(LEAST, Math.ceil(maxPeers * 0.75)), pending: 32, rate: 2, burst: 100 },
+    shared: { connections: sharedPlaces(maxPeers), pending: 16, rate: 1, burst: 16 },
+    total: { rate: 4, burst: 64 },
+    strangers: Math.max(LEAST, maxPeers),
+  }
+}
+
+/** Limits of a node that is there for newcomers and does no other work: its connections with up to `maxPeers`. */
+export function servicePlaceLimits(maxPeers: number): PlaceLimits {
+  return {
+    public: { connections: 16, pending: 8, rate: 1, burst: 32 },
+    shared: { connections: sharedPlaces(maxPeers), pending: 32, rate: 2, burst: 100 },
     total: { rate: 20, burst: 400 },
     strangers: Math.max(LEAST, maxPeers),
   }
 }
 
+const sharedPlaces = (maxPeers: number): number => Math.max(LEAST, Math.ceil(maxPeers * 0.75))
+
 /** A peer introduces itself within this, milliseconds, or is disconnected by others; its connection does not count as pending for longer. */
 export const PENDING_TIME = 30_000
+/** What its address pays for a peer that had to be disconnected, in new connections. */
+export const BLAME = 30
+/** Longest wait of newcomers from an address for all that its peers did, milliseconds: honest ones may stand behind it too. */
+export const MAX_BLAME = 60_000
 /** Addresses whose rate is remembered; those that have recovered go first. */
 const MAX_ADDRESSES = 4_096
 
@@ -125,6 +144,21 @@ export class Places {
   /** The peer has introduced itself. */
   settle(peer: PeerName): void {
     for (const line of this.#lines.values()) if (line.peer === peer) line.settled = true
+  }
+
+  /**
+   * The peer had to be disconnected for what it did: newcomers from where it came wait, or it would be back with a fresh identity at once. Those who are in stay, and
+   * whoever this node dials comes in.
+   */
+  blame(peer: PeerName): void {
+    const now = this.#clock.now()
+    const sources = new Map<string, Line>() // bounded by the connections of one peer
+    for (const line of this.#lines.values()) if (line.peer === peer) sources.set(line.address, line)
+    for (const [address, { limits }] of sources) {
+      const rate = limits === this.#limits.shared ? this.#shared : this.#public
+      const left = (MAX_BLAME - rate.delay(address, 1, now)) / 1_000
+      rate.spend(address, Math.max(0, Math.min(BLAME, left * limits.rate)), now)
+    }
   }
 
   /** Inbound connections now, handshakes included. */
