@@ -15,6 +15,9 @@ import {
 } from './testing/healing.ts'
 import { createHoldersWorld, ENDS, type HolderProcess, type HoldersWorld, startOf } from './testing/holders.ts'
 
+/** Least time for a peer to say that it lives, ms. */
+const QUICK = 1_000
+
 describe('the start', () => {
   test('seven peers deal one data peer and six stages, one each, from the common start', async () => {
     const world = createHoldersWorld({ seed: 1, strategy: { dataPeers: 1 } })
@@ -155,6 +158,45 @@ describe('a holder that dies', () => {
       STUCK,
     )
     assert.ok(world.network.clock.now() - since < HEALED)
+  })
+
+  test('one that is slow to say it lives is not replaced once that is known; one that hangs then still is', async () => {
+    const world = await running(SEVEN, { seed: 17 })
+    const { network, alive } = world
+    const { clock } = network
+    const slow = holderOf(world, 3)
+    const answer = network.answererOf(slow.name, 'pipeline-alive')
+    network.replaceAnswerer(slow.name, 'pipeline-alive', async (...asked) => {
+      await clock.sleep(2 * QUICK)
+      return await answer(...asked)
+    })
+    const others = alive().filter((process) => process !== slow)
+    const doubt = (): void => {
+      for (const { holders } of others) {
+        // A data peer that says it twice is believed.
+        if (holders.held(0) === undefined) {
+          holders.suspect(3, slow.name, 'disconnected')
+        }
+      }
+    }
+    const replaced = (): number =>
+      others.flatMap(({ events }) => events).filter((event) => event.kind === 'stage-taken' && event.stage === 3).length
+
+    doubt()
+    await clock.advance(3 * QUICK)
+    assert.equal(replaced(), 1, 'nobody knows yet that it is only slow')
+    await clock.runUntil(() => world.holding(3).length === 1 && world.holding(3)[0] === slow, STUCK)
+
+    doubt()
+    await clock.advance(3 * QUICK)
+    assert.equal(replaced(), 1)
+    assert.deepEqual(world.holding(3), [slow])
+    await trainedTo(world, stepOf(world) + 3)
+
+    slow.peer.freeze()
+    const since = clock.now()
+    await clock.runUntil(() => others.some(({ holders }) => holders.held(3) !== undefined), STUCK)
+    assert.ok(clock.now() - since < 10 * QUICK + HEALED)
   })
 
   test('a restart within a second: the role is dealt anew, and nobody ends with two stages', async () => {

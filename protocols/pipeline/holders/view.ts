@@ -1,7 +1,9 @@
 /** What a peer knows of the others' parts, from what they said and whether they can be reached. Times are those of its own clock. */
 import type { PeerName } from '../../ports.ts'
+import { AnswerTimes } from './answer-times.ts'
 import type { PeerRoles } from './assignment.ts'
-import type { Hold, Statement } from './messages.ts'
+import { Lost } from './lost.ts'
+import { type Hold, QUICK_TIMEOUT, type Statement } from './messages.ts'
 
 /** Peers remembered, the silent ones included. */
 const MAX_PEERS = 1_024
@@ -24,9 +26,6 @@ const SLOWEST = 1_000
 
 /** Ends are at most so many steps ahead of what was last heard of the stages. */
 export const AHEAD = 100
-
-/** A part of a holder that data peers could not use is not relied on for so long, ms. */
-const LOST_MEMORY = 600_000
 
 /** A part from this peer's own checkpoint is taken up again where it is at most so many steps behind the run; otherwise others have more to give. */
 export const KEPT_SLACK = 100
@@ -59,11 +58,14 @@ export class StageView {
   readonly #options: ViewOptions
   /** By peer, this one included. At most {@link MAX_PEERS}: the longest silent makes room, and while all speak a newcomer is not let in. */
   readonly #entries = new Map<PeerName, Entry>()
-  /** When data peers last could not use a holder, by part and peer. Dropped after {@link LOST_MEMORY}; of known peers and parts only. */
-  readonly #lostAt = new Map<string, number>()
+  /** What data peers could not use. */
+  readonly #lost: Lost
+  /** How long the others take to say that they live. */
+  readonly answers = new AnswerTimes()
 
   constructor(options: ViewOptions) {
     this.#options = options
+    this.#lost = new Lost(options.stages)
   }
 
   /** Takes in what a peer says of itself. */
@@ -82,7 +84,7 @@ export class StageView {
         : known
     const before = known === undefined || restarted ? undefined : known.statement
     const revived = entry.goneAt !== undefined && now - entry.goneAt > AFTERLIFE
-    const back = before !== undefined && now - entry.heardAt >= silentAfter(before)
+    const back = before !== undefined && now - entry.heardAt >= this.#silentAfter(peer, before, now)
     if (revived) {
       entry.goneAt = undefined
     }
@@ -99,7 +101,9 @@ export class StageView {
       }
     }
     this.#entries.set(peer, entry)
-    this.#noteLost(statement, now)
+    if (statement.lost.length > 0) {
+      this.#lost.note(this.#believedLost(now), now)
+    }
     if (restarted) {
       return 'restarted'
     }
@@ -245,13 +249,26 @@ export class StageView {
 
   /** Whether data peers could not use that holder lately. */
   lostLately(part: number, peer: PeerName, now: number): boolean {
-    const at = this.#lostAt.get(`${part} ${peer}`)
-    return at !== undefined && now - at < LOST_MEMORY
+    return this.#lost.lately(part, peer, now)
+  }
+
+  /** Parts by holder that data peers cannot use, as most of them say. */
+  #believedLost(now: number): Map<PeerName, number[]> {
+    if ([...this.#entries.values()].every(({ statement }) => statement.lost.length === 0)) {
+      return new Map()
+    }
+    const isDataPeer = ({ holds }: Statement): boolean =>
+      holds.some(({ part, state }) => part === 0 && state === 'ready')
+    const voters = [...this.#entries]
+      .filter(([peer, entry]) => isDataPeer(entry.statement) && this.#lives(peer, entry, now))
+      .map(([, { statement }]) => statement)
+    return this.#lost.believed(voters, (peer) => this.#entries.has(peer))
   }
 
   #lives(peer: PeerName, entry: Entry, now: number): boolean {
+    const { goneAt, heardAt, statement } = entry
     return (
-      peer === this.#options.self || (entry.goneAt === undefined && now - entry.heardAt < silentAfter(entry.statement))
+      peer === this.#options.self || (goneAt === undefined && now - heardAt < this.#silentAfter(peer, statement, now))
     )
   }
 
@@ -261,51 +278,9 @@ export class StageView {
     return peer === this.#options.self || now - at < TAKING_PATIENCE + (2 * this.#options.bytesOf(part)) / SLOWEST
   }
 
-  /** Parts by holder that more than half of the data peers say they cannot use: one of them alone may lie, or be cut off itself. */
-  #believedLost(now: number): Map<PeerName, number[]> {
-    const lost = new Map<PeerName, number[]>()
-    if ([...this.#entries.values()].every(({ statement }) => statement.lost.length === 0)) {
-      return lost
-    }
-    const votes = new Map<string, { part: number; peer: PeerName; votes: number }>()
-    let voters = 0
-    for (const [peer, entry] of this.#entries) {
-      const { holds, lost: said } = entry.statement
-      if (!this.#lives(peer, entry, now) || !holds.some(({ part, state }) => part === 0 && state === 'ready')) {
-        continue
-      }
-      voters++
-      for (const { part, peer: whom } of uniquePairs(said)) {
-        if (part > this.#options.stages) {
-          continue
-        }
-        const key = `${part} ${whom}`
-        const vote = votes.get(key) ?? { part, peer: whom, votes: 0 }
-        vote.votes++
-        votes.set(key, vote)
-      }
-    }
-    for (const { part, peer, votes: count } of votes.values()) {
-      if (part > 0 && 2 * count > voters && this.#entries.has(peer)) {
-        lost.set(peer, [...(lost.get(peer) ?? []), part])
-      }
-    }
-    return lost
-  }
-
-  #noteLost({ lost }: Statement, now: number): void {
-    for (const [key, at] of this.#lostAt) {
-      if (now - at >= LOST_MEMORY) {
-        this.#lostAt.delete(key)
-      }
-    }
-    if (lost.length > 0) {
-      for (const [peer, parts] of this.#believedLost(now)) {
-        for (const part of parts) {
-          this.#lostAt.set(`${part} ${peer}`, now)
-        }
-      }
-    }
+  /** Without a statement for so long, ms, a peer that told this interval is silent: two may get lost, and who is slow to answer has the time that it takes. */
+  #silentAfter(peer: PeerName, { interval }: Statement, now: number): number {
+    return PATIENCE_INTERVALS * interval + LATE + this.answers.patience(peer, now) - QUICK_TIMEOUT
   }
 
   #makeRoom(now: number): boolean {
@@ -319,11 +294,6 @@ export class StageView {
     }
     return longest !== undefined && this.#entries.delete(longest)
   }
-}
-
-/** Without a statement for so long, ms, a peer that told this interval is silent: two may get lost. */
-function silentAfter({ interval }: Statement): number {
-  return PATIENCE_INTERVALS * interval + LATE
 }
 
 function isNewer(statement: Statement, known: Statement): boolean {
@@ -345,8 +315,4 @@ function shape({ holds, lost, back, copies, keeps, finished, kept, places }: Sta
     kept,
     places,
   ])
-}
-
-function uniquePairs(lost: Statement['lost']): Statement['lost'] {
-  return [...new Map(lost.map((each) => [`${each.part} ${each.peer}`, each])).values()]
 }
