@@ -9,7 +9,7 @@ export {
 } from './bench/index.ts'
 export * from './checkpoint/index.ts'
 export * from './data/index.ts'
-export { type EngineOptions, openEngine, prepareEngineEnvironment } from './engine/index.ts'
+export { type EngineOptions, likelyEngine, openEngine, prepareEngineEnvironment } from './engine/index.ts'
 export { ModelError } from './errors.ts'
 export { generateText, generateTextAsync } from './generate/index.ts'
 export * from './optimizers/index.ts'

@@ -8,7 +8,7 @@ import { StarlingError } from '../../protocols/index.ts'
 import { quietLog } from '../log/index.ts'
 import type { NodeEvent } from '../types.ts'
 import { callApi, followEvents } from './client.ts'
-import { findEndpoints, readEndpoint, writeEndpoint } from './endpoint.ts'
+import { endedWithoutStop, findEndpoints, readEndpoint, writeEndpoint } from './endpoint.ts'
 import { type ApiOptions, serveApi } from './server.ts'
 import { createFakeNode, FAKE_PEERS } from './testing/fake-node.ts'
 
@@ -360,7 +360,9 @@ describe('the endpoint file', () => {
 
   it('counts for nothing when its process is gone or it is damaged', () => {
     // No process has this id: it is above the largest that Linux gives.
+    assert.equal(endedWithoutStop(folder), false)
     writeEndpoint(folder, { url: 'http://127.0.0.1:1/', pid: 2 ** 22 + 1, startedAt: 0 })
+    assert.equal(endedWithoutStop(folder), true)
     assert.equal(readEndpoint(folder), undefined)
     writeFileSync(join(folder, 'api.json'), '{"url":')
     assert.equal(readEndpoint(folder), undefined)

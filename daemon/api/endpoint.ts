@@ -1,5 +1,14 @@
 /** The small file by which commands find a running node: its address and token, readable by its owner only. */
-import { type Dirent, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  type Dirent,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 
@@ -41,6 +50,11 @@ export function writeEndpoint(dataFolder: string, endpoint: Endpoint): void {
 export function removeEndpoint(dataFolder: string): void {
   const endpoint = read(dataFolder)
   if (endpoint === undefined || endpoint.pid === process.pid) rmSync(join(dataFolder, ENDPOINT_FILE), { force: true })
+}
+
+/** True where the last process left its file behind. For who holds the folder's lock: that process ended without a stop, whatever has its id now. */
+export function endedWithoutStop(dataFolder: string): boolean {
+  return existsSync(join(dataFolder, ENDPOINT_FILE))
 }
 
 function read(dataFolder: string): Endpoint | undefined {

@@ -95,6 +95,8 @@ test('the cache needs room only while the native engine is missing', () => {
 test('a container limit counts as the memory there is, and says how many peers fit', () => {
   const finding = found({ memory: { available: 8e9, total: 16e9, limit: 1.5e9 } }, 'memory')
   assert.deepEqual([finding.ok, finding.mend], ['warning', 'starling swarm --peers 2'])
+  const none = found({ memory: { available: 8e9, total: 16e9, limit: 256e6 } }, 'memory')
+  assert.deepEqual([none.ok, none.mend], ['problem', 'raise the limit (docker run --memory, MemoryMax=)'])
 })
 
 test('Node between the oldest and the newest tested release is judged by both numbers', () => {

@@ -67,11 +67,15 @@ function node(facts: Facts): Diagnosis {
 function memory(facts: Facts): Diagnosis {
   const { available, total, limit } = facts.memory
   const usable = Math.min(available, limit ?? available)
-  const value = `${gigabytes(usable)} free of ${gigabytes(Math.min(total, limit ?? total))}`
+  const contained = limit !== undefined && limit <= available
+  const value = `${gigabytes(usable)} free of ${gigabytes(Math.min(total, limit ?? total))}${contained ? ', the limit of this container or service' : ''}`
   if (usable >= MEMORY_OF_A_SWARM) return { name: 'memory', ok: 'ok', value }
   const enough = Math.floor(usable / MEMORY_OF_A_PEER)
   const detail = `a peer takes about ${gigabytes(MEMORY_OF_A_PEER)}, so there is room for ${enough}`
-  if (enough === 0) return { name: 'memory', ok: 'problem', value, detail, mend: 'close other programs' }
+  if (enough === 0) {
+    const mend = contained ? 'raise the limit (docker run --memory, MemoryMax=)' : 'close other programs'
+    return { name: 'memory', ok: 'problem', value, detail, mend }
+  }
   return { name: 'memory', ok: 'warning', value, detail, mend: `starling swarm --peers ${enough}` }
 }
 

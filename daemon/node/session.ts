@@ -1,7 +1,6 @@
 import { rename } from 'node:fs/promises'
-import { totalmem } from 'node:os'
-import { SharedVectors, type VectorSpec } from '../../kernels/index.ts'
-import { huggingFaceConfig, stageVectors, trainerVectors } from '../../models/index.ts'
+import type { SharedVectors, VectorSpec } from '../../kernels/index.ts'
+import { huggingFaceConfig, likelyEngine, stageVectors, trainerVectors } from '../../models/index.ts'
 import { attacks, type Blobs, type Report, StarlingError, type Strategy, type Swarm } from '../../protocols/index.ts'
 import type { Log } from '../log/index.ts'
 import { type Run, sourceOf, strategiesModule } from '../run/index.ts'
@@ -17,6 +16,7 @@ import {
 import { createLearner, type LocalLearner } from '../trainer/index.ts'
 import type { DaemonEvent, NodeOptions } from '../types.ts'
 import { type Checkpointer, createCheckpointer } from './checkpointing.ts'
+import { bytesOf, checkMemory, createVectors, memoryLimit } from './memory.ts'
 import { timedStages } from './stage-times.ts'
 
 /** What trains: the vectors, the trainer thread and the strategy, with their checkpoints. */
@@ -43,7 +43,7 @@ export interface SessionModules {
 
 /**
  * Opens the model of a run on this node, or the parts of it that a peer of a pipeline holds: memory, the newest valid checkpoint if the node resumes, the trainer thread, the strategy. Throws what they throw;
- * 'memory-too-small' when the vectors do not fit.
+ * 'memory-too-small' when this process may not have enough.
  */
 export async function openSession(
   run: Run,
@@ -60,6 +60,8 @@ export async function openSession(
   const trained = cut === undefined ? trainerVectors(run.model, run.training, trains) : stageVectors(run.training, cut)
   const size = trained.theta?.length ?? run.layout.length
   const spec = { ...trained, ...definition.vectors(size, strategyOptions, cut) }
+  const doubt = checkMemory(bytesOf(spec), options.engine ?? likelyEngine(), memoryLimit())
+  if (doubt !== undefined) log.warn(doubt)
   const vectors = createVectors(spec)
 
   const checkpoints = openCheckpoints(folder.file('checkpoints'), log)
@@ -127,28 +129,6 @@ function lying(learner: LocalLearner, attack: string, run: Run, swarm: Swarm): L
       : []
   const crowd = (): { peers: number; faulty: number } => ({ peers: swarm.members().length + 1, faulty: 1 })
   return attacks.hostileLearner(learner, { attack, seed: swarm.run, symmetries, sends, crowd })
-}
-
-/** Memory for the vectors. Throws 'memory-too-small' where this machine, or the container, has less or does not give it in one piece. */
-function createVectors(spec: VectorSpec): SharedVectors {
-  const bytes = Object.values(spec).reduce(
-    (sum, { type, length }) => sum + length * (type === 'float32' || type === 'int32' ? 4 : 1),
-    0,
-  )
-  const tooSmall = (why: string, cause?: unknown): StarlingError => {
-    const message = `the model, its optimizer and the strategy need ${Math.ceil(bytes / 2 ** 20)} MiB in one piece, ${why}`
-    return new StarlingError('memory-too-small', message, { bytes }, { cause })
-  }
-  // Shared memory is given before it is there: without this look the system would kill the process later.
-  const limit = process.constrainedMemory()
-  const room = limit > 0 ? Math.min(limit, totalmem()) : totalmem()
-  if (bytes > room) throw tooSmall(`and there are ${Math.floor(room / 2 ** 20)} MiB in all`)
-  try {
-    return SharedVectors.create(spec)
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error
-    throw tooSmall('which this machine does not give', error)
-  }
 }
 
 /** Loads the newest valid checkpoint of this run; those of another version or another run are an error, not a reason to start from nothing. */

@@ -9,7 +9,7 @@ import {
   type StrategyEvent,
   serveManifest,
 } from '../../protocols/index.ts'
-import { serveApi } from '../api/index.ts'
+import { endedWithoutStop, serveApi } from '../api/index.ts'
 import { createEventLog, createNews, type EventLog } from '../events/index.ts'
 import type { Situation, TransferWatch } from '../explain/index.ts'
 import type { Log, LogFile } from '../log/index.ts'
@@ -154,6 +154,11 @@ async function openHome(built: Built, { options, log, logFile, node }: StartCont
     log.warn(
       'the records of the data folder were damaged and have been repaired; what was lost comes from peers again',
       { folder: folder.path, damage: folder.repaired },
+    )
+  if (endedWithoutStop(folder.path))
+    log.warn(
+      'the process before did not stop but was ended: by somebody, by the system for want of memory, or with the machine; its last checkpoint counts',
+      { folder: folder.path },
     )
   const identity = await loadOrCreateIdentity(folder.path)
   const chosen = await chooseRun(options, folder)

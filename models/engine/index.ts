@@ -2,9 +2,10 @@
  * Picks and prepares the TensorFlow.js backend: native (`@tensorflow/tfjs-node`), else WebAssembly with SIMD, else plain JavaScript.
  * Everything is loaded through `require` and only when chosen, so a missing native package is a reason and not an error.
  */
+import { existsSync, readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
-import { dirname, sep } from 'node:path'
+import { dirname, join, sep } from 'node:path'
 import type * as nodeUtil from 'node:util'
 import { isMainThread } from 'node:worker_threads'
 import { ModelError } from '../errors.ts'
@@ -60,6 +61,16 @@ export async function openEngine(options: EngineOptions = {}): Promise<Engine> {
     }
   }
   throw new ModelError('engine-missing', `no TensorFlow engine can be loaded (${reasons.join('; ')})`, { reasons })
+}
+
+/** The engine that {@link openEngine} will probably choose, without loading anything: native where its binding is installed. */
+export function likelyEngine(): EngineName {
+  try {
+    const lib = join(dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-node/package.json')), 'lib')
+    return readdirSync(lib).some((api) => existsSync(join(lib, api, 'tfjs_binding.node'))) ? 'native' : 'wasm'
+  } catch {
+    return 'wasm' // the package is not there, or its folder is not
+  }
 }
 
 function why(name: EngineName, prefer: EngineName | undefined, threads: number, reasons: readonly string[]): string {
