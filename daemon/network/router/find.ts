@@ -31,16 +31,16 @@ export async function findRouter(signal: AbortSignal): Promise<FoundRouter> {
       throw error
     }
   }
-  const byUpnp = async (): Promise<FoundRouter> => {
-    const found: Promise<FoundRouter>[] = []
-    const { promise, resolve, reject } = Promise.withResolvers<FoundRouter>()
-    searchRouters((one) => {
-      const attempt = tried(upnpRouter(one, stop))
-      found.push(attempt)
-      attempt.then(resolve, () => {})
-    }, stop).then(() => Promise.any(found).then(resolve, reject))
-    return promise
-  }
+  const byUpnp = (): Promise<FoundRouter> =>
+    new Promise((resolve, reject) => {
+      const found: Promise<FoundRouter>[] = []
+      const searched = searchRouters((one) => {
+        const attempt = tried(upnpRouter(one, stop))
+        found.push(attempt)
+        attempt.then(resolve, () => {})
+      }, stop)
+      void searched.then(() => Promise.any(found)).then(resolve, reject)
+    })
   const byNatPmp = async (): Promise<FoundRouter> =>
     Promise.any((await likelyRouters()).map((host) => tried(natPmpRouter(host))))
   try {
