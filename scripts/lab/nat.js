@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createCrew } from './node.js'
 import { scenarios } from './scenarios/index.js'
-import { clean, whyNot } from './tools.js'
+import { clean, whyNot, whyNotWith } from './tools.js'
 import { createTopology, NATS } from './topology.js'
 
 /** Lines of each node's log that are shown when a scenario failed. */
@@ -146,6 +146,12 @@ mkdirSync(folder, { recursive: true })
 const results = []
 for (const scenario of scenarios.filter(({ name }) => positionals.length === 0 || positionals.includes(name))) {
   if (interrupted.aborted) break
+  const skipped = whyNotWith(scenario.needs ?? {})
+  if (skipped !== undefined) {
+    console.log(`skipped ${scenario.name}: ${skipped}`)
+    results.push({ name: scenario.name, nat: values.nat, skipped })
+    continue
+  }
   console.error(`${scenario.name}: ${scenario.about}`)
   const result = await once(scenario, { nat: values.nat, parent: folder, interrupted })
   results.push(result)
@@ -154,4 +160,4 @@ for (const scenario of scenarios.filter(({ name }) => positionals.length === 0 |
 if (values.out !== undefined) writeFileSync(values.out, `${json(results, 2)}\n`)
 if (values.keep === undefined) rmSync(folder, { recursive: true, force: true })
 else console.error(`folders and logs are in ${folder}`)
-process.exitCode = !interrupted.aborted && results.every(({ faults }) => faults.length === 0) ? 0 : 1
+process.exitCode = !interrupted.aborted && results.every(({ faults = [] }) => faults.length === 0) ? 0 : 1

@@ -27,7 +27,7 @@ const execute = promisify(execFile)
 export function createCrew({ topology, folder, program = join(root, 'bin', 'starling.js') }) {
   mkdirSync(folder, { recursive: true })
   const nodes = [] // as many as the scenario starts
-  const helpers = [] // one or two
+  const helpers = [] // a few
 
   /**
    * Starts `starling ...words --json` on a host, with a data folder of its own that a second node of that name goes on with; `from` is another installation's program.
@@ -94,6 +94,13 @@ export function createCrew({ topology, folder, program = join(root, 'bin', 'star
         child.kill('SIGKILL')
         await gone
       },
+      /** What a service manager does: it is asked to end, and given time. */
+      async stop() {
+        node.stoppedByUs = true
+        const gone = once(child, 'exit')
+        child.kill('SIGTERM')
+        await gone
+      },
       /** As a laptop whose lid is closed: it does nothing and its connections hang. */
       sleep: () => child.kill('SIGSTOP'),
       wake: () => child.kill('SIGCONT'),
@@ -113,6 +120,17 @@ export function createCrew({ topology, folder, program = join(root, 'bin', 'star
     return node
   }
 
+  /** Runs another program on a host or router until the end. */
+  function help(host, command, log) {
+    const child = spawn('ip', ['netns', 'exec', topology.nameOf(host), ...command], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const file = createWriteStream(log)
+    child.stdout.pipe(file, { end: false })
+    child.stderr.pipe(file, { end: false })
+    helpers.push(child)
+  }
+
   /** Runs another script of this folder on a host until the end; resolves once it has said something. */
   async function serve(host, script, ...words) {
     const command = [process.execPath, join(root, 'scripts', 'lab', script), ...words]
@@ -127,6 +145,7 @@ export function createCrew({ topology, folder, program = join(root, 'bin', 'star
     folder,
     nodes,
     start,
+    help,
     serve,
     /** Those that ended although nobody ended them. */
     deserters: () => nodes.filter((node) => !node.alive && !node.stoppedByUs),

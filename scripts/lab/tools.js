@@ -46,6 +46,13 @@ export function whyNot() {
   return undefined
 }
 
+/** Why a scenario cannot run on this machine for want of programs, in one line that says what to install; undefined where it can. */
+export function whyNotWith(programs) {
+  const missing = Object.keys(programs).filter((name) => call('which', [name], { mayFail: true }) === undefined)
+  if (missing.length === 0) return undefined
+  return `${missing.join(' and ')} not found: apt-get install ${missing.map((name) => programs[name]).join(' ')}`
+}
+
 /** True where the kernel has `tc netem`, which delays packets. */
 export function hasNetem(namespace) {
   const made = call('ip', ['netns', 'exec', namespace, 'tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'netem'], {

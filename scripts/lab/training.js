@@ -1,13 +1,16 @@
 /** What the scenarios have in common: a small run, and the questions whether and when peers train together. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { until } from './node.js'
+import { pause, until } from './node.js'
 import { PORT } from './topology.js'
 
 const STUN_PORT = 3478
 
 /** Longest wait for a node to start or to join on a busy machine, s. */
 export const START_PATIENCE = 300
+
+/** Time between two looks at how peers are connected, s. */
+const LOOK = 3
 
 /** Exchanges at each of two peers that count as training together. */
 const EXCHANGES = 3
@@ -92,3 +95,22 @@ export async function startStun({ topology, crew }) {
 /** The public bootstrap node; a second one goes on with the identity of the first. */
 export const startBootstrap = ({ topology, crew, signal }) =>
   ready(crew.start('bootstrap', 'boot', ['bootstrap', ...topology.publicly('boot')]), { signal })
+
+/** Looks at how a node is connected with another: every way that it was, in order, and when it was first seen, s. */
+export function watchWays({ say, signal }, node, other, since) {
+  const stopped = new AbortController()
+  const ways = []
+  const look = async () => {
+    for (;;) {
+      const peers = await node.peers().catch(() => []) // it may be busy with its start; there is another look
+      const connection = peers.find((one) => one.peer === other.ready.peer)?.connection
+      if (connection !== undefined && ways.at(-1)?.via !== connection.via) {
+        ways.push({ ...connection, seconds: (Date.now() - since) / 1_000 })
+        say(`connected by ${connection.via}: ${connection.address}`)
+      }
+      await pause(LOOK, AbortSignal.any([signal, stopped.signal]))
+    }
+  }
+  look().catch(() => {}) // told to stop
+  return { ways, stop: () => stopped.abort() }
+}

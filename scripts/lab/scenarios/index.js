@@ -5,6 +5,7 @@ import { lan } from './lan.js'
 import { newcomer } from './newcomer.js'
 import { partition } from './partition.js'
 import { relay, slowRelay, webrtc } from './relay.js'
+import { reversal, upnp } from './router.js'
 import { slow } from './slow.js'
 
 /**
@@ -12,6 +13,7 @@ import { slow } from './slow.js'
  * @property {string} name
  * @property {string} about one line for people
  * @property {number} limit seconds after which it has failed
+ * @property {Record<string, string>} [needs] programs that not every machine has, and the Debian package that brings each
  * @property {(lab: Lab) => Promise<Record<string, unknown>>} run the facts; times in seconds
  * @property {Record<string, (facts: any) => boolean>} expected what must be true of them, by the words that say so
  *
@@ -24,4 +26,17 @@ import { slow } from './slow.js'
  */
 
 /** @type {Scenario[]} */
-export const scenarios = [lan, relay, webrtc, slow, slowRelay, partition, bootstrap, sleep, move, newcomer]
+export const scenarios = [
+  lan,
+  relay,
+  reversal,
+  webrtc,
+  upnp,
+  slow,
+  slowRelay,
+  partition,
+  bootstrap,
+  sleep,
+  move,
+  newcomer,
+]

@@ -7,14 +7,12 @@ import {
   startBootstrap,
   startStun,
   trainTogether,
+  watchWays,
   writeRun,
 } from '../training.js'
 
 /** How long an upgrade of the relayed connection is waited for, s. It may never come, and that is reported. */
 const UPGRADE = 45
-
-/** Time between two looks at how they are connected, s. */
-const LOOK = 3
 
 /** How long they train before the relay's bytes are looked at again, s. */
 const QUIET = 10
@@ -101,25 +99,6 @@ async function overTheRelay(lab, { webrtc = false } = {}) {
   } finally {
     watch.stop()
   }
-}
-
-/** Looks at how a node is connected with another: every way that it was, in order, and when it was first seen, s. */
-function watchWays({ say, signal }, node, other, since) {
-  const stopped = new AbortController()
-  const ways = []
-  const look = async () => {
-    for (;;) {
-      const peers = await node.peers().catch(() => []) // it may be busy with its start; there is another look
-      const connection = peers.find((one) => one.peer === other.ready.peer)?.connection
-      if (connection !== undefined && ways.at(-1)?.via !== connection.via) {
-        ways.push({ via: connection.via, seconds: (Date.now() - since) / 1_000 })
-        say(`connected by ${connection.via}: ${connection.address}`)
-      }
-      await pause(LOOK, AbortSignal.any([signal, stopped.signal]))
-    }
-  }
-  look().catch(() => {}) // told to stop
-  return { ways, stop: () => stopped.abort() }
 }
 
 /** Bytes that the bootstrap node's link has sent: what it relays, when it has nothing else to do. */
