@@ -9,14 +9,6 @@ set -eu
 FOLDERS=/data
 MAX_PEERS=999
 TOKEN=/run/starling/token
-# What gpt-nano takes with the native engine; larger models take more.
-MEBIBYTES=600
-
-# The kernel kills without a word who goes beyond the limit of the container, so it is said before. No file or "max": no limit.
-limit=$(cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || true)
-if [ -n "$limit" ] && [ "$limit" != max ] && [ "$limit" -lt $((MEBIBYTES << 20)) ]; then
-  echo "peer: this container may use $((limit >> 20)) MiB of memory and a peer takes about $MEBIBYTES; it may be killed (exit code 137)" >&2
-fi
 
 number=1
 while :; do

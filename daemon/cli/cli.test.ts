@@ -138,6 +138,7 @@ describe('mistakes on the command line', { concurrency: 4 }, () => {
     )
     await assertMistake([...pipeline, '--recovery', 'hope'], /--recovery.*'hope'.*checkfree, copy/)
     await assertMistake(['join', 'LINK', '--listen', 'localhost:4001'], /multiaddr/)
+    await assertMistake(['bootstrap', '--announce', '/dns4/example.org'], /--announce.*names no port/)
     await assertMistake(['join'], /missing required argument 'link'/)
     await assertMistake(['status', '--api', 'nonsense'], /--api nonsense is not an address/)
   })

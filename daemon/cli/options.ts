@@ -27,8 +27,11 @@ export function real(least: number, most: number): (text: string) => number {
 
 /** A multiaddr in form; the network says more if it is of no use. */
 export function multiaddr(text: string, earlier: string[] = []): string[] {
-  if (!/^\/(ip4|ip6|dns|dns4|dns6|dnsaddr)\/[^/\s]+/.test(text)) {
-    throw new InvalidArgumentError('Must be a multiaddr such as /ip4/0.0.0.0/tcp/4001.')
+  const example = 'a multiaddr such as /ip4/0.0.0.0/tcp/4001'
+  if (!/^\/(ip4|ip6|dns|dns4|dns6|dnsaddr)\/[^/\s]+/.test(text)) throw new InvalidArgumentError(`Must be ${example}.`)
+  // A DNS record of the kind "dnsaddr" holds whole addresses; every other one says where to knock.
+  if (!text.startsWith('/dnsaddr/') && !/^\/[a-z0-9]+\/[^/]+\/(tcp|udp)\/\d+(\/|$)/.test(text)) {
+    throw new InvalidArgumentError(`It names no port; must be ${example}.`)
   }
   return [...earlier, text]
 }
