@@ -3,7 +3,7 @@
 /** What the system says, by its code. */
 const SYSTEM: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nobody listens there',
-  ECONNRESET: 'the connection was closed at once',
+  ECONNRESET: 'it broke off the connection: it takes no more of them now, or was too busy for the handshake',
   EHOSTUNREACH: 'there is no way to that host',
   ENETUNREACH: 'there is no way to that network',
   ENOTFOUND: 'that name is not known',
@@ -25,6 +25,9 @@ const LIBP2P: Readonly<Record<string, string>> = {
   StreamResetError: 'it closed the connection: it may refuse this peer',
 }
 
+/** Of another key than that of the address libp2p keeps noise's words only. */
+const OTHER_KEY = /does not match expected remote identity key/
+
 /** How deep errors are looked into: libp2p wraps what the system says once or twice. */
 const DEPTH = 5
 
@@ -40,6 +43,7 @@ function known(error: unknown, depth: number): string | undefined {
     const reason = known(one, depth - 1)
     if (reason !== undefined) return reason
   }
+  if (OTHER_KEY.test(error.message)) return LIBP2P.UnexpectedPeerError
   const { code } = error as { code?: unknown }
   return (typeof code === 'string' ? SYSTEM[code] : undefined) ?? LIBP2P[error.name]
 }

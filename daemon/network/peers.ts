@@ -10,6 +10,7 @@ import type { Multiaddr } from '@multiformats/multiaddr'
 import { type Clock, type PeerName, type Random, StarlingError, surplus } from '../../protocols/index.ts'
 import { AddressBook } from './address-book.ts'
 import { parseAddress, peerOf, withPeer } from './addresses.ts'
+import { backOff } from './back-off.ts'
 import type { Counters } from './counters.ts'
 import type { DialScope } from './dial-scope.ts'
 import { Dialler } from './dialler.ts'
@@ -278,7 +279,7 @@ export class PeerManager {
     }
     const room = this.#parts.target - connected.size - this.#dialler.size
     const free = (peer: PeerName): boolean =>
-      !everybody.includes(peer) && !this.#dialler.has(peer) && !this.#parts.ledger.isBanned(peer)
+      !everybody.includes(peer) && !this.#dialler.has(peer) && !this.#parts.ledger.isAvoided(peer)
     for (const [peer] of this.#book.due(free).slice(0, Math.max(0, room))) this.#dialKnown(peer)
     if (now >= this.#nextExplore) {
       this.#nextExplore = this.#afterExplore()
@@ -318,10 +319,9 @@ export class PeerManager {
     return this.#parts.clock.now() + this.#parts.explore * (0.5 + this.#parts.random.uniform())
   }
 
-  /** The moment after a pause that doubles with each failure, with jitter so that peers do not dial in step. */
+  /** The moment after a pause that doubles with each failure. */
   #pause(failures: number, longest: number): number {
-    const pause = Math.min(longest, BACK_OFF * 2 ** Math.min(failures - 1, 16))
-    return this.#parts.clock.now() + pause * (0.5 + this.#parts.random.uniform() / 2)
+    return this.#parts.clock.now() + backOff(failures, BACK_OFF, longest, this.#parts.random)
   }
 
   #prune(connected: Set<PeerName>, now: number): void {

@@ -7,6 +7,7 @@ import {
 } from '@libp2p/circuit-relay-v2'
 import type { Libp2p, PeerId, Transport } from '@libp2p/interface'
 import type { Clock, PeerName, Random } from '../../../protocols/index.ts'
+import { backOff } from '../back-off.ts'
 import type { NetworkLog } from '../types.ts'
 
 /** The protocols whose streams carry relayed connections. */
@@ -114,8 +115,7 @@ export class RelayClient {
       log.info({ relay: peer }, 'reachable through a relay')
     } catch (error) {
       relay.failures++
-      const pause = Math.min(MAX_PAUSE, PAUSE * 2 ** Math.min(relay.failures - 1, 8))
-      relay.next = clock.now() + pause * (0.5 + random.uniform() / 2)
+      relay.next = clock.now() + backOff(relay.failures, PAUSE, MAX_PAUSE, random)
       log.debug({ relay: peer, error: (error as Error).message }, 'a relay gives no reservation')
     } finally {
       this.#asking = false

@@ -9,11 +9,13 @@ import type { Connection, Libp2p } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import type { Clock, PeerName, Random } from '../../../protocols/index.ts'
 import { isRelayed, linkKind, needsRelay } from '../addresses.ts'
+import { backOff } from '../back-off.ts'
 import { confirm, hasAnswered } from '../connections.ts'
 import type { NetworkLog } from '../types.ts'
 
-/** First pause between two attempts with one peer, and the longest, milliseconds. Addresses that are new are tried at the next look. */
-const PAUSE = 5_000
+/** Pause before the first attempt with one peer, after one that failed, and the longest, milliseconds. Addresses that are new are tried at the next look. */
+const FIRST_PAUSE = 1_000
+const PAUSE = 10_000
 const MAX_PAUSE = 10 * 60_000
 /** Whole time for one attempt, milliseconds: WebRTC gathers candidates at both ends through the relay first. */
 const UPGRADE_TIMEOUT = 20_000
@@ -152,7 +154,7 @@ export class Upgrades {
   }
 
   #entry(peer: PeerName): Relayed {
-    const entry = this.#relayed.get(peer) ?? { failures: 0, next: this.#parts.clock.now() + PAUSE / 5, tried: '' }
+    const entry = this.#relayed.get(peer) ?? { failures: 0, next: this.#parts.clock.now() + FIRST_PAUSE, tried: '' }
     this.#relayed.set(peer, entry)
     if (this.#relayed.size > MAX_RELAYED) this.#relayed.delete(this.#relayed.keys().next().value as PeerName)
     return entry
@@ -166,8 +168,7 @@ export class Upgrades {
 
   #postpone(entry: Relayed): void {
     const { clock, random } = this.#parts
-    const pause = Math.min(MAX_PAUSE, PAUSE * 2 ** Math.min(entry.failures, 10))
-    entry.next = clock.now() + pause * (0.5 + random.uniform() / 2)
+    entry.next = clock.now() + backOff(entry.failures, PAUSE, MAX_PAUSE, random)
   }
 
   /** New streams go over the direct connection since that has answered; questions that are open on the relayed one may end before it is closed. */

@@ -7,6 +7,7 @@
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { type Clock, type Random, StarlingError } from '../../../protocols/index.ts'
 import { hostOf, isLoopback, isPrivateAddress, parseAddress } from '../addresses.ts'
+import { backOff } from '../back-off.ts'
 import type { NetworkLog } from '../types.ts'
 import { type FoundRouter, findRouter } from './find.ts'
 import type { Router } from './types.ts'
@@ -123,8 +124,7 @@ export class PortForwarding {
       this.#failures++
       // A router that was silent once may have been busy.
       if (this.#failures > 1 || code === 'router-refused') this.#forget()
-      const pause = Math.min(MAX_PAUSE, PAUSE * 2 ** Math.min(this.#failures - 1, 10))
-      this.#next = clock.now() + pause * (0.75 + random.uniform() / 2)
+      this.#next = clock.now() + backOff(this.#failures, PAUSE, MAX_PAUSE, random)
     }
   }
 
