@@ -87,8 +87,8 @@ export async function assemble(
     log,
     store: options.bans,
     rejected,
-    disconnect: (peer) => {
-      places.blame(peer)
+    disconnect: (peer, proven) => {
+      if (proven) places.blame(peer)
       void peers.disconnect(peer)
     },
     banned: (ban) => listeners.emit({ kind: 'banned', peer: ban.peer, until: ban.until, detail: ban.reason }),

@@ -106,8 +106,8 @@ export class BootstrapNetwork {
       log: options.log,
       store: options.bans,
       rejected: (peer, reason, detail) => this.#rejected(peer, reason, detail),
-      disconnect: (peer) => {
-        this.#places.blame(peer)
+      disconnect: (peer, proven) => {
+        if (proven) this.#places.blame(peer)
         void this.#disconnect(peer)
       },
       banned: () => {},

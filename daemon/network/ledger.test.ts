@@ -4,7 +4,13 @@ import { BAN_DURATION, CREDIT_HALF_LIFE, HALF_LIFE, Ledger, MAX_CREDIT } from '.
 import { type Ban, MAX_BANS } from './types.ts'
 
 function setUp(stored: Ban[] = []) {
-  const state = { now: 1_000, rejected: [] as string[], disconnected: [] as string[], saved: stored }
+  const state = {
+    now: 1_000,
+    rejected: [] as string[],
+    disconnected: [] as string[],
+    proven: [] as string[],
+    saved: stored,
+  }
   const ledger = new Ledger({
     clock: { now: () => state.now, sleep: async () => {} },
     log: { debug: () => {}, info: () => {}, warn: () => {} },
@@ -15,7 +21,10 @@ function setUp(stored: Ban[] = []) {
       },
     },
     rejected: (peer, reason) => state.rejected.push(`${peer} ${reason}`),
-    disconnect: (peer) => state.disconnected.push(peer),
+    disconnect: (peer, proven) => {
+      state.disconnected.push(peer)
+      if (proven) state.proven.push(peer)
+    },
     banned: () => {},
   })
   return { state, ledger }
@@ -77,6 +86,23 @@ test('stored bans count until they end, and there is a bound to them', async () 
     for (let fault = 0; fault < 5; fault++) ledger.reject(`p${peer}`, 'fault', 'x')
   }
   assert.ok(ledger.bans().length <= MAX_BANS)
+})
+
+test('who is thrown out for a proven fault is told from who was only slow, and neither is gone to until it has faded', () => {
+  const { state, ledger } = setUp()
+  for (let fault = 0; fault < 2; fault++) ledger.reject('knave', 'fault', 'bad hash')
+  for (let late = 0; late < 20; late++) ledger.reject('slow', 'too-slow', 'late')
+  assert.deepEqual(state.disconnected, ['knave', 'slow'])
+  assert.deepEqual(state.proven, ['knave'])
+  assert.deepEqual(
+    ['knave', 'slow', 'other'].map((peer) => ledger.isAvoided(peer)),
+    [true, true, false],
+  )
+  state.now += HALF_LIFE
+  assert.deepEqual(
+    ['knave', 'slow'].map((peer) => ledger.isAvoided(peer)),
+    [false, false],
+  )
 })
 
 test('answers are credited up to a bound, credit fades, and a proven fault ends it', () => {

@@ -55,8 +55,8 @@ export interface LedgerParts {
   store?: BanStore | undefined
   /** Called after each rejection, before what follows from it. */
   rejected(peer: PeerName, reason: RejectReason, detail: string): void
-  /** The connections of the peer should be closed. */
-  disconnect(peer: PeerName): void
+  /** The connections of the peer should be closed; `proven` when the last of what it did is a proven fault. */
+  disconnect(peer: PeerName, proven: boolean): void
   banned(ban: Ban): void
 }
 
@@ -103,9 +103,11 @@ export class Ledger {
     if (points === 0 || this.isBanned(peer)) return
     const before = account.points
     account.points = Math.min(MAX_SCORE, before + points)
-    if (points >= FAULT) account.credit = 0
+    const proven = points >= FAULT
+    if (proven) account.credit = 0
     if (account.points >= BAN_POINTS) this.#ban(peer, detail)
-    else if (account.points >= DISCONNECT_POINTS && before < DISCONNECT_POINTS) this.#parts.disconnect(peer)
+    else if (account.points < DISCONNECT_POINTS || before >= DISCONNECT_POINTS) return
+    this.#parts.disconnect(peer, proven)
   }
 
   /** A peer answered a question of ours. What it said may still prove to be false, which ends its credit. */
@@ -129,6 +131,11 @@ export class Ledger {
   isGood(peer: PeerName): boolean {
     const { credit, points } = this.#now(peer)
     return credit >= GOOD_CREDIT && points < DISCONNECT_POINTS
+  }
+
+  /** It is banned, or so much is held against it that this node does not go to it by itself. */
+  isAvoided(peer: PeerName): boolean {
+    return this.isBanned(peer) || this.points(peer) >= DISCONNECT_POINTS
   }
 
   standing(peer: PeerName): Standing {
@@ -157,7 +164,6 @@ export class Ledger {
     this.#bans.set(peer, ban)
     this.#scores.delete(peer)
     this.#parts.banned(ban)
-    this.#parts.disconnect(peer)
     this.#saving = this.#saving
       .then(() => this.#parts.store?.save(this.bans()))
       .catch((error: Error) => this.#parts.log.warn({ error: error.message }, 'the bans could not be saved'))

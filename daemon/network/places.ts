@@ -38,14 +38,14 @@ const LEAST = 16
 
 /**
  * Limits of a peer that lets go of others above `maxPeers`. A new connection costs 35 to 45 ms of a core by the time that both know each other (measured), which a
- * trainer should not spend on strangers: a few at once, for swarms that start together, and then one a second. Who is refused tries again, or is dialled.
+ * trainer should not spend on strangers: a few at once, for swarms that start together, and then one every two seconds. Who is refused tries again, or is dialled.
  */
 export function placeLimits(maxPeers: number): PlaceLimits {
   return {
     // A household or a laboratory behind one address.
     public: { connections: 16, pending: 8, rate: 0.5, burst: 16 },
     // A quarter is left to others whatever a neighbour does.
-    shared: { connections: sharedPlaces(maxPeers), pending: 16, rate: 1, burst: 16 },
+    shared: { connections: sharedPlaces(maxPeers), pending: 16, rate: 0.5, burst: 16 },
     total: { rate: 4, burst: 64 },
     strangers: Math.max(LEAST, maxPeers),
   }
@@ -65,7 +65,7 @@ const sharedPlaces = (maxPeers: number): number => Math.max(LEAST, Math.ceil(max
 
 /** A peer introduces itself within this, milliseconds, or is disconnected by others; its connection does not count as pending for longer. */
 export const PENDING_TIME = 30_000
-/** What its address pays for a peer that had to be disconnected, in new connections. */
+/** What its address pays for a peer that had to be disconnected for a proven fault, in new connections. */
 export const BLAME = 30
 /** Longest wait of newcomers from an address for all that its peers did, milliseconds: honest ones may stand behind it too. */
 export const MAX_BLAME = 60_000
@@ -147,7 +147,7 @@ export class Places {
   }
 
   /**
-   * The peer had to be disconnected for what it did: newcomers from where it came wait, or it would be back with a fresh identity at once. Those who are in stay, and
+   * The peer had to be disconnected for a proven fault: newcomers from where it came wait, or it would be back with a fresh identity at once. Those who are in stay, and
    * whoever this node dials comes in.
    */
   blame(peer: PeerName): void {
