@@ -33,7 +33,7 @@ export class Admittance {
     if (this.#allowed?.has(peer) === false) return `peer ${peer} is not on the allow-list of run ${run}`
     if (key === undefined) return undefined
     if (proof === undefined)
-      return `peer ${peer} does not have the pre-shared key that run ${run} asks for: give it with --psk`
+      return `peer ${self} has a pre-shared key for run ${run} and peer ${peer} has none: give it with --psk to all, or to nobody if the run asks for none`
     if (isProof(proof, key, run, peer, self)) return undefined
     return `the pre-shared keys of peer ${peer} and peer ${self} are not the same: one of the two has a wrong file`
   }
