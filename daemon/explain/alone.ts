@@ -1,8 +1,7 @@
 /** Why nobody of the run is connected. */
 import type { BootstrapStatus, RejectReason } from '../network/index.ts'
 import { formatDuration, shortName } from '../view/index.ts'
-import type { Situation } from './situation.ts'
-import type { NetworkFacts } from './types.ts'
+import type { Facts } from './types.ts'
 import { count, list } from './words.ts'
 
 /** Addresses named one by one. */
@@ -14,45 +13,56 @@ const RECENT = 10 * 60_000
 /** A peer id inside a longer text. */
 const PEER_ID = /12D3Koo[1-9A-HJ-NP-Za-km-z]{45}/g
 
-const REFUSED: Partial<Record<RejectReason, { because: (who: string, detail: string) => string; advice: string }>> = {
+interface Words {
+  because(who: string, detail: string): string
+  advice(detail: string): string
+}
+
+const REFUSED: Partial<Record<RejectReason, Words>> = {
   banned: {
     because: (who) => `${who} is refused for a while after proven faults`,
-    advice: 'Bans end after half an hour; starling events says what the faults were.',
+    advice: () => 'Bans end after half an hour; starling events says what the faults were.',
   },
   'not-admitted': {
     because: (_, detail) => detail,
-    advice:
-      'Who may take part stands under admission in the run.yaml of whoever started the run; starling status shows the id of this peer.',
+    advice: (detail) =>
+      detail.includes('pre-shared key')
+        ? 'The file given with --psk must be the same at every peer of the run.'
+        : 'Who may take part stands under admission in the run.yaml of whoever started the run; starling status shows the id of this peer.',
   },
   'other-run': {
     because: (who) => `${who} is of another run`,
-    advice: 'Compare the links: the part after starling:// names the run.',
+    advice: () => 'Compare the links: the part after starling:// names the run.',
   },
   'other-version': {
     because: (_, detail) => detail,
-    advice: 'Install the same version on both machines: starling --version',
+    advice: () => 'Install the same version on both machines: starling --version',
   },
   'no-protocol': {
     because: (who) => `what answers there (${who}) does not speak Starling's protocol`,
-    advice: 'Check the address: another program may have that port.',
+    advice: () => 'Check the address: another program may have that port.',
   },
 }
 
-/** In words, without a full stop, and what can be done about it. */
-export function whyAlone(
-  situation: Situation,
-  network: NetworkFacts | undefined,
-  now: number,
-): { because: string; advice: string[] } {
-  if (network === undefined) return { because: 'the network is not open yet', advice: [] }
+/** Strangers that were turned away lately, or that turned this peer away, each reason in words; and what can be done about it. */
+export function turnedAway({ situation, self, now }: Facts): { because: string[]; advice: string[] } {
   const because: string[] = []
   const advice: string[] = []
   for (const [reason, { peer, detail, time }] of situation.refusals) {
     const known = REFUSED[reason]
     if (known === undefined || now - time > RECENT) continue
-    because.push(known.because(shortName(peer), detail.replace(PEER_ID, shortName)))
-    advice.push(known.advice)
+    const own = self === undefined ? detail : detail.replaceAll(`peer ${self}`, 'this node')
+    because.push(known.because(shortName(peer), own.replace(PEER_ID, shortName)))
+    advice.push(known.advice(detail))
   }
+  return { because, advice }
+}
+
+/** In words, without a full stop, and what can be done about it. */
+export function whyAlone(facts: Facts): { because: string; advice: string[] } {
+  const { situation, network, now } = facts
+  if (network === undefined) return { because: 'the network is not open yet', advice: [] }
+  const { because, advice } = turnedAway(facts)
   const { bootstrap, reachability } = network
   const failing = bootstrap.filter(({ connected, error }) => !connected && error !== undefined)
   // Who was refused is named already, and why.

@@ -5,8 +5,8 @@ import type { NodeEvent } from '../types.ts'
 import { explanationLines } from '../view/index.ts'
 import { explain, type Facts, Situation, TransferWatch } from './index.ts'
 
-const SELF = 'self'
-const OTHER = '12D3KooWMTv8z8545rPsrGE6Tt5jSL9rJfZp9mL57SnE6hzEgur'
+const SELF = '12D3KooWGRaiPRXnSWK1TYb1FzA6h1YyrJfR9BAhZGCFtKCJRSVC'
+const OTHER = '12D3KooWMTv8z8545rPsrGE6Tt5jSL9rJfZp9mL57SnE6AhzEgur'
 const ADDRESS = `/ip4/192.0.2.7/tcp/4001/p2p/${OTHER}`
 const NOW = 1_000_000
 
@@ -28,6 +28,7 @@ function facts(happened: Happened[], more: Partial<Facts> = {}): Facts {
   for (const event of lines) situation.observe(event as NodeEvent)
   return {
     now: NOW + happened.length * 1_000,
+    self: SELF,
     situation,
     network: { connected: [OTHER], bootstrap: [], reachability: undefined },
     node: { phase: 'training', step: 30, steps: 100, round: 3, strategy: 'noloco', link: 'starling://run?peer=x' },
@@ -75,7 +76,7 @@ describe('why a node waits', () => {
   it('another version, another run, not admitted: says which, not that nobody answers', () => {
     for (const [reason, words] of [
       ['no-protocol', /does not speak Starling's protocol/],
-      ['other-version', /hzEgur speaks version 2/],
+      ['other-version', /peer hzEgur speaks version 2 and this node version 1/],
       ['other-run', /is of another run/],
       ['not-admitted', /not on the allow-list/],
     ] as const) {
@@ -88,13 +89,39 @@ describe('why a node waits', () => {
         error: 'turned away',
       }
       const known = facts([], cut([refused]))
-      const detail = reason === 'other-version' ? `peer ${OTHER} speaks version 2` : `${OTHER} is not on the allow-list`
+      const detail =
+        reason === 'other-version'
+          ? `peer ${OTHER} speaks version 2 and peer ${SELF} version 1`
+          : `${OTHER} is not on the allow-list`
       known.situation.network({ kind: 'rejected', peer: OTHER, reason, detail }, NOW)
       const { because, advice } = explain(known)
       assert.match(because, words)
       assert.doesNotMatch(because, /reached/)
       assert.equal(advice.length, 1)
     }
+  })
+
+  it('a wrong key: names the flag to look at, not the allow-list', () => {
+    const known = facts([], cut([]))
+    const detail = `the pre-shared keys of peer ${OTHER} and peer ${SELF} are not the same`
+    known.situation.network({ kind: 'rejected', peer: OTHER, reason: 'not-admitted', detail }, NOW)
+    const { because, advice } = explain(known)
+    assert.match(because, /keys of peer hzEgur and this node are not the same/)
+    assert.match(advice.join(), /--psk/)
+    assert.doesNotMatch(advice.join(), /admission/)
+  })
+
+  it('the first of a run says whom it turned away', () => {
+    const known = facts([started, step], {
+      others: [],
+      network: { connected: [], bootstrap: [], reachability: undefined },
+    })
+    const detail = `peer ${OTHER} speaks version 2 and peer ${SELF} version 1`
+    known.situation.network({ kind: 'rejected', peer: OTHER, reason: 'other-version', detail }, NOW)
+    const { state, tone, because, advice } = explain(known)
+    assert.deepEqual([state, tone], ['alone', 'warn'])
+    assert.match(because, /nobody has joined yet; peer hzEgur speaks version 2 and this node version 1\.$/)
+    assert.match(advice.join(), /same version on both machines.*starling join/)
   })
 
   it('forgets a refusal when that peer is connected after all', () => {

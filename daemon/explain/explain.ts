@@ -1,10 +1,10 @@
 /** Answers "why am I waiting?" from what a node knows of itself. Pure: the same facts give the same answer. */
 import { CHUNK_BYTES } from '../../protocols/index.ts'
 import type { Explanation } from '../types.ts'
-import { describeStages, formatBytes, formatDuration, shortName } from '../view/index.ts'
-import { whyAlone } from './alone.ts'
+import { describeStages, formatBytes, formatDuration, shortName, whySkipped } from '../view/index.ts'
+import { turnedAway, whyAlone } from './alone.ts'
 import type { Facts, Transfer } from './types.ts'
-import { count, list, SKIPPED } from './words.ts'
+import { count, list } from './words.ts'
 
 /** A step that takes this many times the last one, and this long at least (milliseconds), means that something is wrong with the machine. */
 const STALLED_FACTOR = 20
@@ -20,7 +20,7 @@ const ago = (now: number, time: number): string => `${formatDuration((now - time
 
 /** What the node is at, the first of these that holds. */
 export function explain(facts: Facts): Explanation {
-  const { situation, node, now } = facts
+  const { situation, node } = facts
   if (situation.stopping !== undefined) {
     const { reason, time } = situation.stopping
     return {
@@ -49,12 +49,13 @@ export function explain(facts: Facts): Explanation {
   if (situation.trainer.state === 'starting') return starting(facts)
   const stalled = stall(facts)
   if (stalled !== undefined) return stalled
-  if (facts.others.length === 0) return alone(facts, now)
+  if (facts.others.length === 0) return alone(facts)
   return working(facts)
 }
 
 /** There is no manifest yet. */
-function searching({ situation, network, now }: Facts): Explanation {
+function searching(facts: Facts): Explanation {
+  const { situation, network } = facts
   const since = situation.begun
   if (network !== undefined && network.connected.length > 0) {
     const peers = list(network.connected.map(shortName))
@@ -63,17 +64,17 @@ function searching({ situation, network, now }: Facts): Explanation {
       tone: 'plain',
       because: `Connected with ${peers}, who ${network.connected.length === 1 ? 'has' : 'have'} not given the run's manifest yet.`,
       since,
-      next: 'It asks again every half second.',
+      next: 'It asks again every half second, for a minute in all.',
       advice: [],
     }
   }
-  const { because, advice } = whyAlone(situation, network, now)
+  const { because, advice } = whyAlone(facts)
   return {
     state: 'looking-for-peers',
     tone: 'warn',
     because: `Looking for a peer of the run: ${because}.`,
     since,
-    next: 'All addresses are tried again, with pauses of up to 15 s.',
+    next: 'All addresses are tried again, with pauses of up to 15 s. After a minute without the run it gives up.',
     advice,
   }
 }
@@ -184,9 +185,9 @@ function waiting(facts: Facts): Explanation {
 
 /** What is needed is at no peer that this one sees. */
 function nobodyHas(facts: Facts, because: string, since: number): Explanation {
-  const { situation, network, now } = facts
+  const { network } = facts
   const alone = network === undefined || network.connected.length === 0
-  const why = alone ? whyAlone(situation, network, now) : undefined
+  const why = alone ? whyAlone(facts) : undefined
   return {
     state: 'waiting-for-holder',
     tone: 'warn',
@@ -215,7 +216,8 @@ function stall({ situation, node, now }: Facts): Explanation | undefined {
 const join = ({ node }: Pick<Facts, 'node'>): string =>
   node === undefined || node.link === '' ? '' : `Others join with: starling join '${node.link}'`
 
-function alone({ situation, network, node }: Facts, now: number): Explanation {
+function alone(facts: Facts): Explanation {
+  const { situation, network, node, now } = facts
   const { departed, begun, joined } = situation
   const company = departed !== undefined || joined?.donor !== undefined || (network?.bootstrap.length ?? 0) > 0
   const advice = [join({ node })].filter((line) => line !== '')
@@ -231,10 +233,17 @@ function alone({ situation, network, node }: Facts, now: number): Explanation {
     }
   }
   if (!company) {
-    const because = 'It is the first peer of the run, and nobody has joined yet.'
-    return { ...common, tone: 'plain', because, since: begun, advice: [...outside(network), ...advice] }
+    const away = turnedAway(facts)
+    const others = away.because.length === 0 ? '' : `; ${away.because.join('; ')}`
+    return {
+      ...common,
+      tone: away.because.length === 0 ? 'plain' : 'warn',
+      because: `It is the first peer of the run, and nobody has joined yet${others}.`,
+      since: begun,
+      advice: [...away.advice, ...outside(network), ...advice],
+    }
   }
-  const why = whyAlone(situation, network, now)
+  const why = whyAlone(facts)
   const left =
     departed === undefined
       ? ''
@@ -280,7 +289,7 @@ function working(facts: Facts): Explanation {
     return {
       state: 'standing-out',
       tone: bad ? 'warn' : 'plain',
-      because: `${at}, on its own since round ${round}: no exchange${whom}, because ${SKIPPED[reason]}${often}.`,
+      because: `${at}, on its own since round ${round}: no exchange${whom}, because ${whySkipped(reason)}${often}.`,
       since: skipped.time,
       next: 'Training goes on; the next round has another partner.',
       advice: bad ? advise(reason) : [],

@@ -36,7 +36,7 @@ const PROGRESS: ReadonlySet<NodeEvent['kind']> = new Set([
 ])
 
 /** Reasons that keep a stranger from becoming a peer; faults of peers are another matter. */
-const REFUSALS: ReadonlySet<string> = new Set<RejectReason>([
+export const STRANGERS: ReadonlySet<string> = new Set<RejectReason>([
   'banned',
   'not-admitted',
   'other-run',
@@ -120,7 +120,7 @@ export class Situation {
   network(event: NetworkEvent, time: number): void {
     if (event.kind === 'connected') {
       for (const [reason, { peer }] of this.refusals) if (peer === event.peer) this.refusals.delete(reason)
-    } else if (event.kind === 'rejected' && REFUSALS.has(event.reason)) {
+    } else if (event.kind === 'rejected' && STRANGERS.has(event.reason)) {
       this.refusals.set(event.reason, { peer: event.peer, detail: event.detail, time })
     }
   }

@@ -26,6 +26,8 @@ export interface NetworkFacts {
 export interface Facts {
   /** Milliseconds since the epoch. */
   now: number
+  /** This peer's name, once its key is read. */
+  self: PeerName | undefined
   situation: Situation
   /** Undefined until the data folder and the key are read. */
   network: NetworkFacts | undefined

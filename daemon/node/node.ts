@@ -163,6 +163,7 @@ class Node implements RunningNode {
     const { network, known, own, situation, transfers } = this.#built
     const facts: Facts = {
       now: Date.now(),
+      self: own?.self,
       situation,
       network: network === undefined ? undefined : networkFacts(network),
       node: known === undefined ? undefined : statusOf(known),

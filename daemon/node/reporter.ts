@@ -7,6 +7,7 @@ import {
   type News,
   type OwnEvent,
 } from '../events/index.ts'
+import { STRANGERS } from '../explain/index.ts'
 import type { Log } from '../log/index.ts'
 import type { Metrics } from '../metrics/index.ts'
 import type { Network, NetworkEvent, Reachability } from '../network/index.ts'
@@ -118,8 +119,9 @@ export class Reporter {
         ...(advice === undefined ? {} : { advice }),
       })
     } else if (event.kind === 'rejected') {
+      const what = STRANGERS.has(event.reason) ? 'connection' : shortened(event.detail)
       if (this.#rejects.allow(event.peer, 1, network.clock.now()))
-        this.emit({ kind: 'rejected', peer: event.peer, what: shortened(event.detail), reason: event.reason })
+        this.emit({ kind: 'rejected', peer: event.peer, what, reason: event.reason })
     }
   }
 

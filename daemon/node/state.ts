@@ -189,7 +189,7 @@ const phaseOf = ({ phase }: Progress, swarm: RunningSwarm): Progress['phase'] =>
 /** Peers that only hold stages of a pipeline report no steps, but they say in their heartbeats how far they are. */
 const stepOf = (progress: Progress, swarm: RunningSwarm): number => Math.max(progress.step, swarm.status().step)
 
-export function peersOf({ network, swarm, progress, sets }: StateModules): PeerStatus[] {
+export function peersOf({ network, swarm, progress, sets, options }: StateModules): PeerStatus[] {
   const now = swarm.clock.now()
   const connected = new Set(network.connected())
   const links = bestLinks(network.links())
@@ -204,6 +204,7 @@ export function peersOf({ network, swarm, progress, sets }: StateModules): PeerS
   }
   const self: PeerStatus = {
     peer: network.self,
+    ...(options.name === undefined ? {} : { name: options.name }),
     self: true,
     connected: true,
     silentFor: 0,

@@ -35,7 +35,14 @@ class Chart {
     new ResizeObserver(() => this.plot?.setSize(this.size())).observe(host)
   }
 
+  /** Without lines there are words in its place. */
   draw(lines: Line[], title: string): void {
+    this.host.classList.toggle('empty', lines.length === 0)
+    if (lines.length === 0) {
+      this.plot?.destroy()
+      this.plot = undefined
+      return
+    }
     const data = join(lines.map((line) => line.points))
     const shape = JSON.stringify([
       title,

@@ -10,6 +10,7 @@ import {
   type RunView,
   readable,
   type TimelineEntry,
+  whySkipped,
 } from '../view/index.ts'
 import { colourVariable, dot, make } from './dom.ts'
 
@@ -89,20 +90,10 @@ function bytesCell(bytes: number | undefined, most: number, index: number): HTML
   return make('td', { class: 'n' }, bar, formatBytes(bytes))
 }
 
-const SKIPPED: Record<string, string> = {
-  'no-partner': 'no partner (odd one out)',
-  'partner-late': 'partner late',
-  'partner-ahead': 'partner a round ahead',
-  'partner-lost': 'partner vanished',
-  'view-mismatch': 'saw different members',
-  'bad-tensor': 'refused what was sent',
-  aborted: 'stopped meanwhile',
-}
-
 export function drawReasons(list: HTMLElement, view: RunView, name: Name): void {
   const rows = [
     ...[...view.skipped].map(([reason, count]) => ({
-      text: `Skipped: ${SKIPPED[reason] ?? reason}`,
+      text: `Skipped: ${whySkipped(reason)}`,
       count,
       warn: false,
     })),

@@ -26,6 +26,7 @@ let curves: Curves = 'both'
 let allEvents = false
 let drawnVersion = -1
 let drawnTimeline = -1
+let chartsVersion = -1
 let chartsAt = 0
 let dirty = true
 let explained: Explained[] = []
@@ -36,7 +37,11 @@ const name = (peer: string): string => view.peers.get(peer)?.status?.name ?? sho
 
 function drawHeader(): void {
   const { status } = view
-  if (status === undefined) return
+  byId('figures').hidden = status === undefined
+  if (status === undefined) {
+    if (explained.length > 0) setText(byId('run-facts'), 'This node does not have its run yet')
+    return
+  }
   document.title = `${status.runName} · ${status.step}/${status.steps} · Starling`
   setText(byId('run-name'), status.runName)
   const millions = (status.model.parameters / 1e6).toFixed(2)
@@ -75,6 +80,7 @@ function drawTiles(): void {
     losses.length > 1 ? `· ${formatLoss(Math.min(...losses))} to ${formatLoss(Math.max(...losses))}` : '',
   )
   setText(byId('t-peers'), String(peers.length - down))
+  setText(byId('l-peers'), peers.length - down === 1 ? 'peer training' : 'peers training')
   setText(byId('t-down'), down > 0 ? `, ${down} silent` : '')
   setText(byId('t-bytes'), formatBytes(sent))
   if (view.holdsSets) {
@@ -151,6 +157,11 @@ function draw(now: number): void {
   drawRing(byId<SVGSVGElement>('ring'), view, name, now)
   drawPeers(byId('peers'), view, name, now)
   if (view.pipeline.active) drawStages(byId('stages'), byId('stages-note'), view, name, now)
+  if (dirty || (view.version !== chartsVersion && now - chartsAt >= 2 * DRAW_INTERVAL)) {
+    chartsAt = now
+    chartsVersion = view.version
+    charts.draw(view, { axis, curves, name })
+  }
   if (!changed && !dirty) return
   drawnVersion = view.version
   drawHeader()
@@ -158,10 +169,6 @@ function draw(now: number): void {
   drawLegend()
   drawReasons(byId('reasons'), view, name)
   setText(byId('ring-note'), view.exchanges.length > 0 ? `round ${view.exchanges.at(-1)?.round}` : '')
-  if (dirty || now - chartsAt >= 2 * DRAW_INTERVAL) {
-    chartsAt = now
-    charts.draw(view, { axis, curves, name })
-  }
   if (dirty || view.timelineVersion !== drawnTimeline) {
     drawnTimeline = view.timelineVersion
     drawTimeline(byId('timeline'), view, name, allEvents)
@@ -206,7 +213,8 @@ byId('copy').addEventListener('click', async () => {
 follow({
   event: (event) => view.apply(event),
   snapshot(status, peers, said) {
-    if (status !== undefined) view.observe(status, peers)
+    if (status === undefined) redraw()
+    else view.observe(status, peers)
     explained = said
     drawWhy(byId('why'), explained, name, Date.now())
   },

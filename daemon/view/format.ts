@@ -2,6 +2,7 @@
 import type { StageOrigin } from '../../protocols/index.ts'
 import type { Reachability } from '../network/types.ts'
 import type { Explanation, NodeEvent, PipelineStatus, SetStatus } from '../types.ts'
+import { whyRefused, whySkipped } from './words.ts'
 
 /** A peer id as people see it: the tail, because all Ed25519 peer ids begin alike. */
 export function shortName(peer: string): string {
@@ -73,16 +74,6 @@ export function describePipeline({ stages, flow }: PipelineStatus): string {
   return `${held}; ${flows}; ${times}${recoveries > 0 ? ` in ${formatSeconds(1_000 * stalledSeconds)}` : ''}`
 }
 
-const SKIPPED: Record<string, string> = {
-  'no-partner': 'no partner this time',
-  'partner-late': 'the partner was late',
-  'partner-ahead': 'the partner is a round ahead',
-  'partner-lost': 'the partner vanished',
-  'view-mismatch': 'the two saw different members',
-  'bad-tensor': 'what the partner sent was refused',
-  aborted: 'stopped meanwhile',
-}
-
 /** One event as a sentence without its subject; `name` turns a peer id into what people see. */
 export function describeEvent(event: NodeEvent, name: (peer: string) => string = shortName): string {
   switch (event.kind) {
@@ -131,7 +122,7 @@ export function describeEvent(event: NodeEvent, name: (peer: string) => string =
     }
     case 'exchange-skipped': {
       const whom = event.partner === undefined ? '' : ` with ${name(event.partner)}`
-      return `skipped the exchange${whom} in round ${event.round}: ${SKIPPED[event.reason] ?? event.reason}`
+      return `skipped the exchange${whom} in round ${event.round}: ${whySkipped(event.reason)}`
     }
     case 'joined':
       if (event.donor === undefined) return `began at step ${event.step}`
@@ -141,7 +132,7 @@ export function describeEvent(event: NodeEvent, name: (peer: string) => string =
     case 'finished':
       return `finished at step ${event.step}, round ${event.round}`
     case 'rejected':
-      return `refused ${event.what}${event.about === undefined ? '' : ` of ${name(event.about)}`}: ${event.reason}`
+      return `refused ${event.what}${event.about === undefined ? '' : ` of ${name(event.about)}`}: ${whyRefused(event.reason)}`
     case 'contributions':
       return `holds ${describeSet(event)}`
     case 'excluded': {

@@ -2,6 +2,7 @@
 import type { NodeEvent, NodeStatus, PeerStatus, SetStatus } from '../types.ts'
 import { Curve } from './curve.ts'
 import { PipelineView } from './pipeline-view.ts'
+import { whyRefused } from './words.ts'
 
 /** What is known of one peer. */
 export interface PeerView {
@@ -188,7 +189,7 @@ export class RunView {
         count(this.skipped, event.reason)
         return
       case 'rejected':
-        count(this.rejected, `${event.what}: ${event.reason}`)
+        count(this.rejected, `${event.what}: ${whyRefused(event.reason)}`)
         return
       case 'sample':
         this.samples.push(event)

@@ -175,6 +175,11 @@ describe('the sentence of an event', () => {
     const rejected = { kind: 'rejected', what: 'tensor', reason: 'not finite' }
     assert.equal(described({ ...rejected, about: 'b' }), 'refused tensor of b: not finite')
     assert.equal(described(rejected), 'refused tensor: not finite')
+    const stranger = { kind: 'rejected', what: 'connection', reason: 'other-version', about: 'b' }
+    assert.equal(described(stranger), "refused connection of b: it speaks another version of Starling's protocol")
+    assert.equal(described({ ...stranger, reason: 'some-new-code' }), 'refused connection of b: some new code')
+    const skipped = { kind: 'exchange-skipped', round: 3, partner: 'b', reason: 'too-far' }
+    assert.match(described(skipped), /with b in round 3: the model of the partner was farther away/)
     const excluded = { kind: 'excluded', step: 7, own: false, reason: 'two bytes' }
     assert.equal(described({ ...excluded, about: 'b' }), 'excluded b from step 7 on: two bytes')
   })
