@@ -4,7 +4,7 @@
  *
  *     node scripts/soaks/attacker.js KIND RUN ADDRESS...
  *
- * Kinds: subscriptions, connections, slow-loris, oversized, identities. Prints one JSON line a second of what it did.
+ * Kinds: subscriptions, connections, slow-loris, oversized, identities, nobody. Prints one JSON line a second of what it did.
  */
 import '../../dist/daemon/shims.js'
 import { randomBytes } from 'node:crypto'
@@ -210,6 +210,13 @@ const attacks = {
       await sleep(50)
     }
     await new Promise(() => {})
+  },
+  /** Half a core's work that concerns nobody. */
+  nobody: async () => {
+    for (;;) {
+      for (const end = performance.now() + 5; performance.now() < end; );
+      await sleep(5)
+    }
   },
 }
 

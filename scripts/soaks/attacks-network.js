@@ -1,13 +1,15 @@
 #!/usr/bin/env node
 /**
- * Four honest peers train (noloco) on loopback while a process of its own attacks the network of all four. Times without and with the attack are taken in turns, so that whatever else
- * the machine does meets both alike. Exits with 1 when a peer died, when one grew by more than `MAX_GROWTH`, or when a round took more than a fifth longer (by the clock; with
- * `--judge cpu`, for machines that do other things meanwhile, when a step cost a fifth more processor time).
+ * Four honest peers train (noloco) on loopback while a process of its own attacks the network of all four. Times without and with the attack are taken in turns, and each attack is
+ * compared with the times before and after it, so that whatever else the machine does meets both alike. Exits with 1 when a peer died, when one grew by more than
+ * `MAX_GROWTH`, or when a round took more than a fifth longer (by the clock; with `--judge cpu`, for machines that do other things meanwhile, when a step cost a fifth more
+ * processor time), in the middle one of the repetitions.
  *
- *     npm run build && node scripts/soaks/attacks-network.js [--attack subscriptions|connections|slow-loris|oversized|identities]
+ *     npm run build && node scripts/soaks/attacks-network.js [--attack subscriptions|connections|slow-loris|oversized|identities|nobody]
  *                          [--seconds 60] [--repetitions 3] [--judge wall|cpu] [--out FILE]
  *
- * The attacker comes from the address of those whom it attacks, the worst case; its work is bounded by its own rates (see `attacker.js`) and it runs at the lowest priority.
+ * The attacker comes from the address of those whom it attacks, the worst case; its work is bounded by its own rates (see `attacker.js`) and it runs at the lowest priority. It takes
+ * the cores that it needs from those whom it attacks all the same: `--attack nobody` is a process that only computes, and shows what that alone does, and how far apart two measurements are.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -21,6 +23,7 @@ import { parseLink } from '../../dist/protocols/index.js'
 import { createStage } from '../../dist/tests/support/peers.js'
 
 const KINDS = ['subscriptions', 'connections', 'slow-loris', 'oversized', 'identities']
+const CONTROL = 'nobody'
 
 const { values } = parseArgs({
   options: {
@@ -33,7 +36,8 @@ const { values } = parseArgs({
 })
 const [seconds, repetitions] = [values.seconds, values.repetitions].map(Number)
 for (const kind of values.attack) {
-  if (!KINDS.includes(kind)) throw new Error(`--attack ${kind} is none of ${KINDS.join(', ')}`)
+  if (![...KINDS, CONTROL].includes(kind))
+    throw new Error(`--attack ${kind} is none of ${KINDS.join(', ')}, ${CONTROL}`)
 }
 if (!['wall', 'cpu'].includes(values.judge)) throw new Error(`--judge ${values.judge} is neither wall nor cpu`)
 
@@ -57,11 +61,13 @@ const run = buildRun({
   strategy: { name: 'noloco' },
 })
 
-const stage = await createStage()
+// As users run them: at debug each refusal is a line in the log, which costs more than the refusal.
+const stage = await createStage('info')
 const peers = []
 const died = []
 let stopping = false
 
+/** The middle one; of an even number the higher of the two. */
 const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1]
 
 /** Seconds of processor time that a process has used. */
@@ -94,7 +100,9 @@ async function watch(milliseconds) {
   }
   const after = await look()
   const per = (what, of) => median(after.map((now, i) => (now[what] - before[i][what]) / (now[of] - before[i][of])))
+  const elapsed = (after[0].time - before[0].time) / 1_000
   return {
+    cores: after.reduce((sum, now, i) => sum + now.cpu - before[i].cpu, 0) / elapsed,
     secondsPerRound: per('time', 'round') / 1_000,
     cpuPerStep: per('cpu', 'step') * 1_000,
     rounds: Math.min(...after.map(({ round }, i) => round - before[i].round)),
@@ -103,7 +111,7 @@ async function watch(milliseconds) {
   }
 }
 
-/** Attacks, once it resolves, until the returned function is called, which resolves to what was done and the processor time that it took. */
+/** Attacks, once it resolves, until the returned function is called, which resolves to what was done and the cores that it took. */
 async function begin(kind) {
   const targets = peers.map(({ link }) => parseLink(link).peers[0])
   const file = fileURLToPath(new URL('./attacker.js', import.meta.url))
@@ -116,15 +124,17 @@ async function begin(kind) {
   const exited = once(child, 'exit')
   // What follows the last end of a line is not whole yet.
   const done = () => JSON.parse(said.split('\n').at(-2) || '{}')
-  for (const end = performance.now() + PATIENCE; !(done().connections > 0); await sleep(200)) {
+  const began = () => (kind === CONTROL ? said !== '' : done().connections > 0)
+  for (const end = performance.now() + PATIENCE; !began(); await sleep(200)) {
     if (child.exitCode !== null || performance.now() > end)
       throw new Error(`the attack '${kind}' did not begin: ${said}`)
   }
+  const since = { time: performance.now(), cpu: await cpuOf(child.pid) }
   return async () => {
-    const cpu = await cpuOf(child.pid)
+    const cores = ((await cpuOf(child.pid)) - since.cpu) / ((performance.now() - since.time) / 1_000)
     child.kill('SIGKILL')
     await exited
-    return { cpu, ...done() }
+    return { cores, ...done() }
   }
 }
 
@@ -155,16 +165,16 @@ async function startPeers() {
 
 async function check(kind) {
   const before = await refusals()
-  const phases = { quiet: [], attack: [] }
+  const each = (seconds * 1_000) / repetitions
+  const phases = { quiet: [await watch(each)], attack: [] }
   const did = []
   for (let at = 0; at < repetitions && died.length === 0; at++) {
-    const each = (seconds * 1_000) / repetitions
-    phases.quiet.push(await watch(each))
     const end = await begin(kind)
     await sleep(SETTLE)
     phases.attack.push(await watch(each))
     did.push(await end())
     await sleep(SETTLE)
+    phases.quiet.push(await watch(each))
   }
   const after = await refusals()
   const refused = Object.fromEntries(
@@ -173,16 +183,25 @@ async function check(kind) {
     ),
   )
   const of = (name, what) => median(phases[name].map((phase) => phase[what]))
+  /** Each attack, of what was before and after it. */
+  const ratios = (what) =>
+    phases.attack.map((phase, i) => phase[what] / ((phases.quiet[i][what] + phases.quiet[i + 1][what]) / 2))
   const rss = (name) => Math.max(...phases[name].map((phase) => phase.rss))
   return {
     attack: kind,
     round: { quiet: of('quiet', 'secondsPerRound'), attack: of('attack', 'secondsPerRound') },
     cpuPerStep: { quiet: of('quiet', 'cpuPerStep'), attack: of('attack', 'cpuPerStep') },
-    slower: of('attack', 'secondsPerRound') / of('quiet', 'secondsPerRound'),
-    dearer: of('attack', 'cpuPerStep') / of('quiet', 'cpuPerStep'),
+    slower: median(ratios('secondsPerRound')),
+    dearer: median(ratios('cpuPerStep')),
+    each: { slower: ratios('secondsPerRound'), dearer: ratios('cpuPerStep') },
+    cores: {
+      quiet: of('quiet', 'cores'),
+      attack: of('attack', 'cores'),
+      attacker: median(did.map((one) => one.cores)),
+    },
     rss: { quiet: rss('quiet'), attack: rss('attack') },
     connections: Math.max(...phases.attack.map((phase) => phase.connections)),
-    rounds: [...phases.quiet, ...phases.attack].map((phase) => phase.rounds),
+    rounds: { quiet: phases.quiet.map((phase) => phase.rounds), attack: phases.attack.map((phase) => phase.rounds) },
     attacker: did.at(-1),
     refused,
   }

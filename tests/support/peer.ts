@@ -16,7 +16,10 @@ process.on('disconnect', () => stop.abort())
 try {
   const node = await startNode(
     { ...rest, ...(manifest === undefined ? {} : { manifest: Buffer.from(manifest, 'base64') }) },
-    { signal: stop.signal, log: createLog({ format: 'human', level: 'debug', colour: false }) },
+    {
+      signal: stop.signal,
+      log: createLog({ format: 'human', level: process.argv[3] as 'debug' | 'info', colour: false }),
+    },
   )
   process.on('message', async ({ id, what, options }: PeerRequest) => {
     try {

@@ -47,7 +47,8 @@ export interface Stage {
   end(failed?: boolean): Promise<void>
 }
 
-export async function createStage(): Promise<Stage> {
+/** `level` is what the daemons write to their logs, which are shown when something failed. */
+export async function createStage(level: 'debug' | 'info' = 'debug'): Promise<Stage> {
   const folder = await mkdtemp(join(tmpdir(), 'starling-test-'))
   const processes: { name: string; child: ChildProcess; log: string }[] = [] // as many as the test starts
 
@@ -60,7 +61,7 @@ export async function createStage(): Promise<Stage> {
     const log = join(folder, `${name}-${processes.length}.log`)
     const child = spawn(
       process.execPath,
-      [fileURLToPath(new URL('./peer.js', import.meta.url)), JSON.stringify(full)],
+      [fileURLToPath(new URL('./peer.js', import.meta.url)), JSON.stringify(full), level],
       {
         stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       },
