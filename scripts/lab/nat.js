@@ -18,6 +18,9 @@ import { scenarios } from './scenarios/index.js'
 import { clean, whyNot, whyNotWith } from './tools.js'
 import { createTopology, NATS } from './topology.js'
 
+/** The usual home router; a scenario may name several kinds for a run without --nat. */
+const DEFAULT_NAT = 'port-restricted'
+
 /** Lines of each node's log that are shown when a scenario failed. */
 const TAIL = 25
 
@@ -31,7 +34,7 @@ function readArguments() {
     return parseArgs({
       allowPositionals: true,
       options: {
-        nat: { type: 'string', default: 'port-restricted' },
+        nat: { type: 'string' },
         out: { type: 'string' },
         keep: { type: 'string' },
         list: { type: 'boolean' },
@@ -96,6 +99,15 @@ function print({ name, nat, seconds, facts, faults }) {
   for (const fault of faults) console.log(`       ! ${fault}`)
 }
 
+/** One line for each scenario. */
+function summarize(results) {
+  console.log('\nscenario     routers          seconds')
+  for (const { name, nat = '', seconds = 0, faults = [], skipped } of results) {
+    const verdict = skipped !== undefined ? 'skipped' : faults.length === 0 ? 'ok' : `FAILED: ${faults[0]}`
+    console.log(`${name.padEnd(12)} ${nat.padEnd(16)} ${String(Math.round(seconds)).padStart(7)}  ${verdict}`)
+  }
+}
+
 /** The first Ctrl-C takes the lab down; the lab's own processes hear it as well. */
 function onInterrupt() {
   const interrupted = new AbortController()
@@ -127,7 +139,8 @@ if (values.list) {
 }
 const problem = whyNot()
 if (problem !== undefined) fail(problem)
-if (NATS[values.nat] === undefined) fail(`--nat ${values.nat}: must be one of ${Object.keys(NATS).join(', ')}`)
+if (values.nat !== undefined && NATS[values.nat] === undefined)
+  fail(`--nat ${values.nat}: must be one of ${Object.keys(NATS).join(', ')}`)
 if (values.clean) {
   const removed = clean()
   console.log(removed.length === 0 ? 'nothing was left behind' : `removed ${removed.join(', ')}`)
@@ -138,7 +151,7 @@ if (unknown !== undefined) fail(`no scenario ${unknown}: there are ${scenarios.m
 
 const interrupted = onInterrupt()
 if (values.hold) {
-  await hold(values.nat, interrupted)
+  await hold(values.nat ?? DEFAULT_NAT, interrupted)
   process.exit(0)
 }
 const folder = values.keep ?? mkdtempSync(join(tmpdir(), 'starling-lab-'))
@@ -149,14 +162,18 @@ for (const scenario of scenarios.filter(({ name }) => positionals.length === 0 |
   const skipped = whyNotWith(scenario.needs ?? {})
   if (skipped !== undefined) {
     console.log(`skipped ${scenario.name}: ${skipped}`)
-    results.push({ name: scenario.name, nat: values.nat, skipped })
+    results.push({ name: scenario.name, skipped })
     continue
   }
   console.error(`${scenario.name}: ${scenario.about}`)
-  const result = await once(scenario, { nat: values.nat, parent: folder, interrupted })
-  results.push(result)
-  print(result)
+  for (const nat of values.nat === undefined ? (scenario.nats ?? [DEFAULT_NAT]) : [values.nat]) {
+    if (interrupted.aborted) break
+    const result = await once(scenario, { nat, parent: folder, interrupted })
+    results.push(result)
+    print(result)
+  }
 }
+if (results.length > 1) summarize(results)
 if (values.out !== undefined) writeFileSync(values.out, `${json(results, 2)}\n`)
 if (values.keep === undefined) rmSync(folder, { recursive: true, force: true })
 else console.error(`folders and logs are in ${folder}`)

@@ -12,6 +12,7 @@ import { slow } from './slow.js'
  * @typedef {object} Scenario
  * @property {string} name
  * @property {string} about one line for people
+ * @property {string[]} [nats] the kinds of routers that it is run with unless one is asked for; default: the usual one
  * @property {number} limit seconds after which it has failed
  * @property {Record<string, string>} [needs] programs that not every machine has, and the Debian package that brings each
  * @property {(lab: Lab) => Promise<Record<string, unknown>>} run the facts; times in seconds

@@ -35,6 +35,7 @@ export const webrtc = {
   name: 'webrtc',
   about:
     'the same with --webrtc and a STUN server: the relay introduces them, and they connect straight if their routers allow it',
+  nats: ['port-restricted', 'symmetric'],
   limit: 900,
   run: (lab) => overTheRelay(lab, { webrtc: true }),
   expected: {
