@@ -6,7 +6,7 @@ import { announced, peerOf } from '../addresses.ts'
 import { codeOf, startPair, until } from '../testing.ts'
 import { askForDialBack } from './dial-back.ts'
 import { type ReachabilityFacts, reportReachability } from './report.ts'
-import { WakeWatch } from './wake.ts'
+import { outwardAddresses, WakeWatch } from './wake.ts'
 
 const own = (address: string, more: object = {}): ReachabilityFacts['listening'][0] => ({
   address,
@@ -105,4 +105,14 @@ test('sleep, a set clock and another network are noticed once, a busy process is
   assert.deepEqual([pass(3_600_000), pass(1_000), pass(-3_600_000, 1_000)], ['slept', undefined, undefined])
   addresses = '192.168.1.5'
   assert.deepEqual([pass(1_000), pass(1_000)], ['moved', undefined])
+})
+
+test('a container that the machine starts is no move to another network', () => {
+  const at = (address: string, internal = false) => [
+    { address, internal, netmask: '', mac: '', cidr: null, family: 'IPv6' as const, scopeid: 0 },
+  ]
+  const before = { lo: at('::1', true), eth0: at('2001:db8::7') }
+  const after = { ...before, veth3f2: at('fe80::42:acff:fe11:2'), usb0: at('169.254.3.4') }
+  assert.equal(outwardAddresses(after), outwardAddresses(before))
+  assert.notEqual(outwardAddresses({ ...before, eth0: at('2001:db8::8') }), outwardAddresses(before))
 })

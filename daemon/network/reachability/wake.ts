@@ -1,5 +1,5 @@
 /** Notices that the machine slept, or moved to another network: connections may be dead then although nothing says so. */
-import { networkInterfaces } from 'node:os'
+import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os'
 
 /** A look that comes so much later than the one before, milliseconds, had a sleeping machine before it, or a stopped process. */
 const GAP = 30_000
@@ -23,7 +23,7 @@ export class WakeWatch {
   #monotonic: number
   #known: string
 
-  constructor(clocks: Clocks = CLOCKS, addresses: () => string = interfaceAddresses) {
+  constructor(clocks: Clocks = CLOCKS, addresses: () => string = () => outwardAddresses(networkInterfaces())) {
     this.#clocks = clocks
     this.#addresses = addresses
     this.#wall = clocks.wall()
@@ -46,11 +46,14 @@ export class WakeWatch {
   }
 }
 
-/** Addresses of this machine's interfaces, the loopback left out. */
-function interfaceAddresses(): string {
-  const all = Object.values(networkInterfaces()).flatMap((each) => each ?? [])
-  const outward = all.filter(({ internal }) => !internal)
-  return outward
+/**
+ * Addresses of a machine's interfaces by which others could reach it: without the loopback and those that hold for one link only, which come and go
+ * with every container that the machine starts.
+ */
+export function outwardAddresses(interfaces: NodeJS.Dict<NetworkInterfaceInfo[]>): string {
+  return Object.values(interfaces)
+    .flatMap((each) => each ?? [])
+    .filter(({ internal, address }) => !internal && !/^(fe[89ab]|169\.254\.)/i.test(address))
     .map(({ address }) => address)
     .sort()
     .join(' ')
