@@ -28,6 +28,9 @@ describe('what is said of addresses', () => {
     )
     const late = Object.assign(new Error('the operation was aborted'), { name: 'TimeoutError' })
     assert.equal(dialFailure(late), 'no answer in time')
+    const words = 'Payload identity key 12D3KooWa does not match expected remote identity key 12D3KooWb'
+    const wrapped = Object.assign(new Error(words), { name: 'EncryptionFailedError' })
+    assert.equal(dialFailure(wrapped), 'another peer answers there')
     assert.equal(dialFailure(new Error('some\n thing')), 'some thing')
     assert.equal(dialFailure('odd'), 'odd')
     const knot = new Error('knot')
