@@ -4,8 +4,8 @@
 export const STOP_TIMEOUT = 8_000
 
 /**
- * Signals that come within this many milliseconds of the first are the same request: Ctrl-C reaches everybody in the terminal's process
- * group, and npm and supervisors pass on to us what they get themselves. A little more than such a launcher takes on a busy machine.
+ * Signals that come within this many milliseconds of the first are the same request: a launcher may send to us and then to our whole process group, as
+ * GNU timeout does, or pass on what the terminal has sent to everybody. A little more than that takes on a busy machine.
  */
 const ECHO_TIME = 1_000
 
