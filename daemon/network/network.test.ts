@@ -154,7 +154,9 @@ test('enough proven faults disconnect a peer and refuse it, also after a restart
       kept.bans = [...list]
     },
   }
-  const host = await startNode(t, { bans })
+  // Its address would have to wait before anybody looks who it is.
+  const often = { connections: 100, pending: 100, rate: 100, burst: 1_000 }
+  const host = await startNode(t, { bans, limits: { shared: often } })
   const bad = await startNode(t, { bootstrap: host.addresses() })
   await until(() => host.connected().length === 1, 'the connection')
   for (let fault = 0; fault < 5; fault++) host.penalize(bad.self, 'its chunk has another hash')
