@@ -42,7 +42,8 @@ test('an asker that never names its lane, or never ends its question, is dropped
   const silent = await served(t, { receiveTimeout: 50 })
   await until(() => silent.asker.status !== 'open', 'the silent one to be dropped')
   assert.deepEqual(silent.faults, ['too-slow'])
-  const slow = await served(t, { receiveTimeout: 50 })
+  // Long enough that a busy machine sends both of these in time.
+  const slow = await served(t, { receiveTimeout: 700 })
   slow.asker.send(CONTROL)
   slow.asker.send(encodeHead(QUESTION, 1, 10, 'echo', 10).subarray(0, 7))
   await until(() => slow.asker.status !== 'open', 'the slow one to be dropped')
