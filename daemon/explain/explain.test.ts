@@ -162,6 +162,11 @@ describe('why a node waits', () => {
   it('nobody has what it needs', () => {
     const { state, tone } = explain(facts([{ kind: 'waiting', what: 'replica', for: 'a member with a replica' }]))
     assert.deepEqual([state, tone], ['waiting-for-holder', 'warn'])
+    const hung = { address: ADDRESS, connected: false, failures: 1, error: 'it closed the connection' }
+    const cutOff = { connected: [], bootstrap: [hung], reachability: undefined }
+    const lost = explain(facts([{ kind: 'waiting', what: 'replica', for: 'a replica' }], { network: cutOff }))
+    assert.match(lost.because, /hzEgur \(it closed the connection\)/)
+    assert.match(lost.advice.join(), /Start a peer/)
   })
 
   it('a partner: who, how far, and whether it is silent', () => {

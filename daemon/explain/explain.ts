@@ -194,7 +194,10 @@ function nobodyHas(facts: Facts, because: string, since: number): Explanation {
     because: why === undefined ? `${because}.` : `${because}; ${why.because}.`,
     since,
     next: 'It looks again every second.',
-    advice: why?.advice ?? ['Start a peer of the run that has it, or wait until one comes back.'],
+    advice:
+      why === undefined || why.advice.length === 0
+        ? ['Start a peer of the run that has it, or wait until one comes back.']
+        : why.advice,
   }
 }
 

@@ -22,6 +22,9 @@ const SHOWN = 150
 /** Milliseconds of silence after which a peer is marked. */
 const SILENT = 10_000
 
+/** Whether nothing is heard of a peer any more. */
+export const isSilent = ({ down, status }: PeerView): boolean => down || (status?.silentFor ?? 0) > SILENT
+
 export function drawPeers(body: HTMLElement, view: RunView, name: Name, now: number): void {
   const peers = [...view.peers.values()]
   const most = Math.max(
@@ -33,7 +36,7 @@ export function drawPeers(body: HTMLElement, view: RunView, name: Name, now: num
 
 function peerRow(peer: PeerView, view: RunView, name: Name, now: number, most: number): HTMLElement {
   const { status } = peer
-  const silent = peer.down || (status?.silentFor ?? 0) > SILENT
+  const silent = isSilent(peer)
   const self = view.status?.peer === peer.peer
   const phase = silent ? 'silent' : (status?.phase ?? '–')
   const tone = silent ? 'warn' : phase === 'training' || phase === 'finished' ? 'good' : ''

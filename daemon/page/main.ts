@@ -12,7 +12,7 @@ import {
 import { type Axis, type Curves, createCharts } from './charts.ts'
 import { byId, dot, make, onSwitch, setText } from './dom.ts'
 import { follow } from './feed.ts'
-import { drawPeers, drawReasons, drawSamples, drawTimeline } from './lists.ts'
+import { drawPeers, drawReasons, drawSamples, drawTimeline, isSilent } from './lists.ts'
 import { drawRing } from './ring.ts'
 import { drawStages } from './stages.ts'
 import { drawWhy } from './why.ts'
@@ -69,7 +69,7 @@ function drawTiles(): void {
     .map((peer) => peer.validation.last ?? peer.status?.validationLoss)
     .filter((loss) => typeof loss === 'number')
   const mean = losses.length === 0 ? undefined : losses.reduce((sum, loss) => sum + loss, 0) / losses.length
-  const down = peers.filter((peer) => peer.down).length
+  const down = peers.filter(isSilent).length
   const skipped = [...view.skipped.values()].reduce((sum, count) => sum + count, 0)
   const sent = peers.reduce((sum, peer) => sum + (peer.status?.bytesSent ?? 0), 0)
   setText(byId('t-step'), status === undefined ? '–' : status.step.toLocaleString('en'))
@@ -80,7 +80,7 @@ function drawTiles(): void {
     losses.length > 1 ? `· ${formatLoss(Math.min(...losses))} to ${formatLoss(Math.max(...losses))}` : '',
   )
   setText(byId('t-peers'), String(peers.length - down))
-  setText(byId('l-peers'), peers.length - down === 1 ? 'peer training' : 'peers training')
+  setText(byId('l-peers'), peers.length - down === 1 ? 'peer in view' : 'peers in view')
   setText(byId('t-down'), down > 0 ? `, ${down} silent` : '')
   setText(byId('t-bytes'), formatBytes(sent))
   if (view.holdsSets) {
