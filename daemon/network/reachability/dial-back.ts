@@ -73,11 +73,13 @@ export function answerDialBack(ask: AskService, libp2p: Libp2p, clock: Clock): (
         if (address === undefined || needsRelay(address) || hostOf(address) !== seenAt) continue
         tried.push(text)
         try {
-          const opened = await libp2p.dial(withPeer(address, peer), {
+          const whole = withPeer(address, peer)
+          const opened = await libp2p.dial(whole, {
             force: true,
             signal: AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT)]),
           } as Parameters<Libp2p['dial']>[1])
-          reached.push(text)
+          // A dial to the same peer that was under way is joined, wherever it leads.
+          if (withPeer(opened.remoteAddr, peer).equals(whole)) reached.push(text)
           // Who asks is connected already.
           if (opened.id !== connection?.id) await opened.close({ signal: AbortSignal.timeout(DIAL_TIMEOUT) })
         } catch {

@@ -36,7 +36,8 @@ export class OwnAddresses {
 
   /**
    * Components for AutoNAT, whose findings are noted on their way to the address manager. It asks connected peers only: walking the DHT for others would
-   * make a node of a run dial strangers.
+   * make a node of a run dial strangers. And it dials anew for whoever asks: version 1 closes what it has dialled, and libp2p would hand it the connection that
+   * the question came over.
    */
   watched<Components extends object>(components: Components): Components {
     const manager = (components as unknown as AddressComponents).addressManager
@@ -51,7 +52,13 @@ export class OwnAddresses {
       },
     }
     const randomWalk = { async *walk() {} }
+    const connections = (components as unknown as Pick<CircuitRelayTransportComponents, 'connectionManager'>)
+      .connectionManager
+    const connectionManager: Partial<typeof connections> = {
+      openConnection: (peer, options) => connections.openConnection(peer, { ...options, force: true }),
+    }
     return Object.create(components, {
+      connectionManager: { value: Object.assign(Object.create(connections), connectionManager) },
       addressManager: { value: Object.assign(Object.create(manager), addressManager) },
       randomWalk: { value: randomWalk },
     })

@@ -5,6 +5,7 @@ import { multiaddr } from '@multiformats/multiaddr'
 import { announced, peerOf } from '../addresses.ts'
 import { codeOf, startPair, until } from '../testing.ts'
 import { askForDialBack } from './dial-back.ts'
+import { OwnAddresses } from './own-addresses.ts'
 import { type ReachabilityFacts, reportReachability } from './report.ts'
 import { outwardAddresses, WakeWatch } from './wake.ts'
 
@@ -65,6 +66,15 @@ test('a peer is asked to dial back, and dials nobody but who asks', async (t) =>
     ),
   )
   assert.ok(codes.includes('rate-limited'), codes.join())
+})
+
+test('AutoNAT dials anew: what it closes afterwards is never the connection that the question came over', async () => {
+  const connectionManager = {
+    openConnection: async (_peer: string, options?: { force?: boolean }) =>
+      options?.force === true ? 'a new connection' : 'the open one',
+  }
+  const { connectionManager: given } = new OwnAddresses().watched({ connectionManager, addressManager: {} })
+  assert.equal(await given.openConnection('somebody', {}), 'a new connection')
 })
 
 test('addresses are told the most useful first, loopback only where there is nothing else', () => {
