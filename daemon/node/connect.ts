@@ -32,13 +32,19 @@ export async function connect(
   signal: AbortSignal,
 ): Promise<{ network: Network; run: Run }> {
   const { link } = chosen
-  const { options, known } = parts
+  const { options, known, identity, folder } = parts
   const bootstrap = [
     ...new Set([...options.bootstrap, ...(link?.via ?? []), ...(link?.peers ?? []), ...known.addresses()]),
   ]
-  if (chosen.run === undefined && bootstrap.length === 0 && !options.mdns && options.dht === undefined) {
-    const message = `the link names no peer and no bootstrap node: add one with --bootstrap, or look for peers with --mdns or --network`
-    throw new StarlingError('bad-link', message, { run: chosen.id })
+  if (chosen.run === undefined && !options.mdns && options.dht === undefined) {
+    if (bootstrap.length === 0) {
+      const message = `the link names no peer and no bootstrap node: add one with --bootstrap, or look for peers with --mdns or --network`
+      throw new StarlingError('bad-link', message, { run: chosen.id })
+    }
+    if (bootstrap.every((address) => address.endsWith(`/p2p/${identity.peer}`))) {
+      const message = `the link leads to this very peer, whose key ${folder.path} holds: ask another peer for a link, or move identity.key away to join as a new peer`
+      throw new StarlingError('bad-link', message, { run: chosen.id, peer: identity.peer })
+    }
   }
   const run = chosen.run ?? (await askForRun(chosen.id, bootstrap, parts, signal))
   return { network: await openNetwork(run.id, run, bootstrap, parts, signal), run }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test'
 import { layoutTensors, writeSafetensors } from '../../models/index.ts'
 import { manifestBytes } from '../../protocols/index.ts'
 import { quietLog } from '../log/index.ts'
-import type { Network } from '../network/index.ts'
+import { loadOrCreateIdentity, type Network } from '../network/index.ts'
 import { buildRun, describeWeights, openRun } from '../run/index.ts'
 import {
   loadCheckpoint,
@@ -43,6 +43,16 @@ const start = (name: string, more: Partial<NodeOptions> = {}): Promise<RunningNo
   startNode(options(name, more), { signal: new AbortController().signal, log: quietLog })
 
 describe('a node', { timeout: 90_000 }, () => {
+  it('does not look for itself: a folder that was copied to another machine with its key is told so', async () => {
+    const folder = join(base, 'copied')
+    await mkdir(folder)
+    const { peer } = await loadOrCreateIdentity(folder)
+    const { manifest: _, ...joining } = options('copied')
+    const link = `starling://${run.id}?peer=/ip4/127.0.0.1/tcp/9/p2p/${peer}`
+    const context = { signal: new AbortController().signal, log: quietLog }
+    await assert.rejects(startNode({ ...joining, link }, context), { code: 'bad-link', message: /this very peer/ })
+  })
+
   it('trains alone to the end, writes its model, serves its state, and resumes as finished', async () => {
     const node = await start('alone')
     await node.finished
