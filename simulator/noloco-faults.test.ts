@@ -29,6 +29,26 @@ describe('rounds without an exchange say why', () => {
     assert.equal(of(process, 'exchange-skipped').length, 10)
   })
 
+  test('a partner that hangs is said to be waited for, whichever of the two was to speak first', async () => {
+    for (const [hung, other] of [
+      ['a', 'b'],
+      ['b', 'a'],
+    ] as const) {
+      const world = createWorld({ seed: 4, steps: 400, size: 64, strategy: { innerSteps: 4 } })
+      await world.start('a')
+      await world.start('b')
+      const process = world.processes.get(other)!
+      const { clock } = world.network
+      await clock.runUntil(() => of(process, 'exchange').length > 3, LIMIT)
+      const before = of(process, 'waiting').length
+      const since = clock.now()
+      world.network.peer(hung).freeze()
+      await clock.runUntil(() => of(process, 'waiting').length > before, LIMIT)
+      assert.ok(clock.now() - since < 3_000, `${clock.now() - since} ms`)
+      assert.equal(of(process, 'waiting').at(-1)?.peer, hung)
+    }
+  })
+
   test('a partner that is too slow is waited for, but not for long', async () => {
     const world = createWorld({ seed: 2, steps: 60, size: 64, strategy: { innerSteps: 4, partnerTimeout: 1 } })
     const fast = await world.start('a', { milliseconds: 50 })

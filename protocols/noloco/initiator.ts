@@ -5,6 +5,7 @@ import {
   type Alone,
   type Appointment,
   alone,
+  answerOf,
   type ExchangeModules,
   gone,
   type Meeting,
@@ -69,7 +70,8 @@ export class Initiator {
       }
       try {
         const timeout = Math.min(QUESTION_TIMEOUT, left)
-        const answer = await swarm.ask(partner, METHODS.propose, question, { signal, timeout })
+        const asked = swarm.ask(partner, METHODS.propose, question, { signal, timeout })
+        const answer = await answerOf(this.#modules, appointment, asked)
         const said = read(swarm, partner, proposalAnswer, answer)
         if (said.status === 'accepted') {
           return { root: said.root, size: said.size, reach: said.reach }

@@ -33,6 +33,12 @@ export interface Alone {
   partnerRound?: number
 }
 
+/** A partner answers within a moment, or says that it is not there yet; after so long without a word, ms, there is something to tell. */
+const QUIET = 1_000
+
+/** Reason of our own: the usual one is an error with a stack, which costs more than the question. */
+const ANSWERED = 'answered'
+
 /** Moments of an exchange, for tests that stop a peer at each of them and for the log. */
 export type ExchangePhase =
   | 'encoded'
@@ -137,6 +143,24 @@ export function tellWaiting({ onWaiting }: ExchangeModules, appointment: Appoint
   if (!appointment.told) {
     appointment.told = true
     onWaiting(appointment.partner)
+  }
+}
+
+/** The answer of the partner; one that says nothing for {@link QUIET} is waited for. */
+export async function answerOf(
+  modules: ExchangeModules,
+  appointment: Appointment,
+  asked: Promise<Uint8Array>,
+): Promise<Uint8Array> {
+  const answered = new AbortController()
+  modules.swarm.clock.sleep(QUIET, answered.signal).then(
+    () => tellWaiting(modules, appointment),
+    () => undefined,
+  )
+  try {
+    return await asked
+  } finally {
+    answered.abort(ANSWERED)
   }
 }
 

@@ -6,6 +6,7 @@ import {
   type Alone,
   type Appointment,
   alone,
+  answerOf,
   type ExchangeModules,
   gone,
   type Meeting,
@@ -105,7 +106,8 @@ export class Responder {
     const { partner, round } = appointment
     try {
       const options = { signal, timeout: QUESTION_TIMEOUT }
-      const answer = await swarm.ask(partner, METHODS.ready, readyQuestion.encode({ round }), options)
+      const asked = swarm.ask(partner, METHODS.ready, readyQuestion.encode({ round }), options)
+      const answer = await answerOf(this.#modules, appointment, asked)
       const refusal = refusalIn(read(swarm, partner, readyAnswer, answer))
       if (refusal === undefined) {
         tellWaiting(this.#modules, appointment)
