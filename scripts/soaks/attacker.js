@@ -27,6 +27,8 @@ const done = { connections: 0, refused: 0, frames: 0, bytes: 0, identities: 0 }
 process.on('uncaughtException', () => done.refused++)
 process.on('unhandledRejection', () => done.refused++)
 setInterval(() => console.log(JSON.stringify(done)), 1_000)
+// Nobody listens any more: whoever started it is gone.
+process.stdout.on('error', () => process.exit(1))
 
 /** A peer of the run with a fresh identity that says hello to one target, and does not look for others. */
 async function createPeer(target, others = []) {
