@@ -124,6 +124,16 @@ test('whatever its peers do, an address gets somebody in now and then', () => {
   }
 })
 
+test('a relay does not pay for a peer that came through it: everybody behind it would wait', () => {
+  const { places } = setUp()
+  const address = '/ip4/44.128.0.7/tcp/1/p2p/12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5/p2p-circuit'
+  const knave = from(address)
+  assert.equal(places.arrive(knave), undefined)
+  places.prove('knave', knave)
+  places.blame('knave')
+  assert.equal(places.arrive(from(address)), undefined)
+})
+
 test('places beyond the strangers are kept for peers known to be good', () => {
   const setup = setUp(['friend'])
   const { places, clock } = setup
@@ -146,7 +156,7 @@ test('addresses are told apart as their owners are', () => {
   assert.equal(address('/ip6/::ffff:44.128.0.7/tcp/1'), '44.128.0.7')
   const relay = '12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5'
   const relayed = sourceOf(multiaddr(`/ip4/44.128.0.7/tcp/1/p2p/${relay}/p2p-circuit`))
-  assert.deepEqual(relayed, { address: `relay ${relay}`, shared: true })
+  assert.deepEqual(relayed, { address: `relay ${relay}`, shared: true, relayed: true })
   assert.equal(sourceOf(multiaddr('/ip4/192.168.1.5/tcp/1')).shared, true)
   assert.equal(sourceOf(multiaddr('/ip4/44.128.0.7/tcp/1')).shared, false)
 })

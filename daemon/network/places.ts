@@ -80,6 +80,7 @@ export interface Refusal {
 interface Line {
   address: string
   limits: AddressLimits
+  relayed: boolean
   since: number
   settled: boolean
   peer?: PeerName
@@ -106,7 +107,7 @@ export class Places {
 
   /** A connection that nothing is known of but where it comes from: why it is refused, or undefined, and then it has a place until it closes. */
   arrive(connection: MultiaddrConnection): Refusal | undefined {
-    const { address, shared } = sourceOf(connection.remoteAddr)
+    const { address, shared, relayed } = sourceOf(connection.remoteAddr)
     const limits = shared ? this.#limits.shared : this.#limits.public
     const now = this.#clock.now()
     const here = [...this.#lines.values()].filter((line) => line.address === address)
@@ -124,7 +125,7 @@ export class Places {
     if (!rate.allow(address, 1, now) || !this.#total.allow('', 1, now)) {
       return { reason: 'connection-rate', detail: `new connections too often, the last from ${address}` }
     }
-    this.#lines.set(connection, { address, limits, since: now, settled: false })
+    this.#lines.set(connection, { address, limits, relayed, since: now, settled: false })
     connection.addEventListener('close', () => this.#lines.delete(connection), { once: true })
     return undefined
   }
@@ -148,12 +149,12 @@ export class Places {
 
   /**
    * The peer had to be disconnected for a proven fault: newcomers from where it came wait, or it would be back with a fresh identity at once. Those who are in stay, and
-   * whoever this node dials comes in.
+   * whoever this node dials comes in. A relay pays for nobody: one fault a minute would keep out everybody behind it.
    */
   blame(peer: PeerName): void {
     const now = this.#clock.now()
     const sources = new Map<string, Line>() // bounded by the connections of one peer
-    for (const line of this.#lines.values()) if (line.peer === peer) sources.set(line.address, line)
+    for (const line of this.#lines.values()) if (line.peer === peer && !line.relayed) sources.set(line.address, line)
     for (const [address, { limits }] of sources) {
       const rate = limits === this.#limits.shared ? this.#shared : this.#public
       const left = (MAX_BLAME - rate.delay(address, 1, now)) / 1_000
@@ -168,14 +169,15 @@ export class Places {
 }
 
 /** What a connection's limits are kept by. */
-export function sourceOf(remote: Multiaddr): { address: string; shared: boolean } {
+export function sourceOf(remote: Multiaddr): { address: string; shared: boolean; relayed: boolean } {
   const parts = remote.getComponents()
   if (parts.some(({ name }) => name === 'p2p-circuit')) {
-    return { address: `relay ${parts.find(({ name }) => name === 'p2p')?.value ?? ''}`, shared: true }
+    return { address: `relay ${parts.find(({ name }) => name === 'p2p')?.value ?? ''}`, shared: true, relayed: true }
   }
   const host = parts.find(({ name }) => name === 'ip4' || name === 'ip6')
-  if (host?.value === undefined) return { address: parts[0]?.name ?? '', shared: true }
-  return { address: host.name === 'ip6' ? network64(host.value) : host.value, shared: isPrivateAddress(remote) }
+  if (host?.value === undefined) return { address: parts[0]?.name ?? '', shared: true, relayed: false }
+  const address = host.name === 'ip6' ? network64(host.value) : host.value
+  return { address, shared: isPrivateAddress(remote), relayed: false }
 }
 
 /** The first 64 bits of an IPv6 address, which one customer usually has all of; of one that stands for an IPv4 address, that. */
