@@ -27,6 +27,11 @@ const FREQUENT: readonly OwnEvent['kind'][] = [
   'pipeline',
 ]
 
+/** Whether an event's line is for those who look for a fault; most rounds begin with a wait for the partner. */
+function isFrequent(event: OwnEvent): boolean {
+  return FREQUENT.includes(event.kind) || (event.kind === 'waiting' && event.what === 'partner')
+}
+
 export interface ReporterModules {
   network: Network
   swarm: Swarm
@@ -129,7 +134,7 @@ export class Reporter {
     const { log } = this.#modules
     const { kind, ...data } = event
     if (kind === 'trainer-crashed') log.warn(kind, data)
-    else if (FREQUENT.includes(kind)) log.debug(kind, data)
+    else if (isFrequent(event)) log.debug(kind, data)
     else log.info(kind, data)
   }
 }
