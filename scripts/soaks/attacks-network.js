@@ -1,20 +1,21 @@
 #!/usr/bin/env node
 /**
- * Four honest peers train (noloco) on loopback while a process of its own attacks the network of all four. Times without and with the attack are taken in turns, and each attack is
- * compared with the times before and after it, so that whatever else the machine does meets both alike. Exits with 1 when a peer died, when one grew by more than
- * `MAX_GROWTH`, or when a round took more than a fifth longer (by the clock; with `--judge cpu`, for machines that do other things meanwhile, when a step cost a fifth more
- * processor time), in the middle one of the repetitions.
+ * Four honest peers train (noloco) on loopback while a process of its own attacks the network of one of them, or of more. Times without and with the attack are taken in turns, and each
+ * attack is compared with the times before and after it, so that whatever else the machine does meets both alike. Exits with 1 when a peer died, when one grew by more than
+ * `MAX_GROWTH`, or when a round of all four took more than a fifth longer (by the clock; with `--judge cpu`, for machines that do other things meanwhile, when a step cost a fifth
+ * more processor time), in the middle one of the repetitions.
  *
- *     npm run build && node scripts/soaks/attacks-network.js [--attack subscriptions|connections|slow-loris|oversized|identities|nobody]
+ *     npm run build && node scripts/soaks/attacks-network.js [--attack subscriptions|connections|slow-loris|oversized|identities|nobody] [--targets 1]
  *                          [--seconds 60] [--repetitions 3] [--judge wall|cpu] [--out FILE]
  *
- * The attacker comes from the address of those whom it attacks, the worst case; its work is bounded by its own rates (see `attacker.js`) and it runs at the lowest priority. It takes
- * the cores that it needs from those whom it attacks all the same: `--attack nobody` is a process that only computes, and shows what that alone does, and how far apart two measurements are.
+ * The attacker comes from the address of those whom it attacks, the worst case, and its work is bounded by its own rates (see `attacker.js`). It has the last core for itself and the peers
+ * the others (Linux), since no attacker from outside takes the cores of his victims. Two cores of one machine are not quite independent: while nobody attacks, a
+ * process computes on the last core. `--attack nobody` compares that with itself: how far apart two measurements are.
  */
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
-import { constants, setPriority } from 'node:os'
+import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -22,26 +23,28 @@ import { buildRun } from '../../dist/daemon/run/index.js'
 import { parseLink } from '../../dist/protocols/index.js'
 import { createStage } from '../../dist/tests/support/peers.js'
 
+const PEERS = 4
 const KINDS = ['subscriptions', 'connections', 'slow-loris', 'oversized', 'identities']
 const CONTROL = 'nobody'
 
 const { values } = parseArgs({
   options: {
     attack: { type: 'string', multiple: true, default: KINDS },
+    targets: { type: 'string', default: '1' },
     seconds: { type: 'string', default: '60' },
     repetitions: { type: 'string', default: '3' },
     judge: { type: 'string', default: 'wall' },
     out: { type: 'string' },
   },
 })
-const [seconds, repetitions] = [values.seconds, values.repetitions].map(Number)
+const [seconds, repetitions, targets] = [values.seconds, values.repetitions, values.targets].map(Number)
 for (const kind of values.attack) {
   if (![...KINDS, CONTROL].includes(kind))
     throw new Error(`--attack ${kind} is none of ${KINDS.join(', ')}, ${CONTROL}`)
 }
+if (!(targets >= 1 && targets <= PEERS)) throw new Error(`--targets ${values.targets} is no number from 1 to ${PEERS}`)
 if (!['wall', 'cpu'].includes(values.judge)) throw new Error(`--judge ${values.judge} is neither wall nor cpu`)
 
-const PEERS = 4
 /** A peer may grow by this while it is attacked, bytes: what the limits allow one address to make it hold, and what a process grows by in a while. */
 const MAX_GROWTH = 96 * 1024 * 1024
 /** A round, or a step's processor time, may be so much longer. */
@@ -49,19 +52,27 @@ const MAX_SLOWER = 1.2
 /** After an attack began or ended, until times are taken, ms. */
 const SETTLE = 3_000
 /** Rounds until the peers are as quick as they become: compiled, connected, joined. */
-const WARM = 30
+const WARM = 6
 /** Longest wait for the peers to train, ms. */
 const PATIENCE = 180_000
 /** Ticks of a processor's time per second in /proc. */
 const TICKS = 100
 
+// A round of a second or two, most of it computing: of a smaller model most is waiting for messages, and whatever runs beside it moves that by a fifth.
+const INNER_STEPS = 20
 const run = buildRun({
   name: 'attacked',
-  model: { architecture: 'decoder', context: 16, layers: 1, width: 16, heads: 2, hidden: 32 },
+  model: { architecture: 'decoder', context: 64, layers: 2, width: 64, heads: 4, hidden: 172 },
   data: { source: 'stories', bytes: 60_000 },
-  training: { batch: 4, steps: 10_000_000, evaluateEvery: 1_000_000 },
-  strategy: { name: 'noloco' },
+  training: { batch: 8, steps: 10_000_000, evaluateEvery: 1_000_000 },
+  strategy: { name: 'noloco', innerSteps: INNER_STEPS },
 })
+
+const CORES = availableParallelism()
+/** Whether peers and attacker have cores of their own. */
+const pinned = process.platform === 'linux' && CORES > 1
+// What is started from here on inherits it.
+if (pinned) execFileSync('taskset', ['--all-tasks', '--cpu-list', '--pid', `0-${CORES - 2}`, `${process.pid}`])
 
 // As users run them: at debug each refusal is a line in the log, which costs more than the refusal.
 const LEVEL = 'info'
@@ -101,11 +112,13 @@ async function watch(milliseconds) {
   }
   const after = await look()
   const per = (what, of) => median(after.map((now, i) => (now[what] - before[i][what]) / (now[of] - before[i][of])))
+  const sum = (what) => after.reduce((all, now, i) => all + now[what] - before[i][what], 0)
   const elapsed = (after[0].time - before[0].time) / 1_000
   return {
-    cores: after.reduce((sum, now, i) => sum + now.cpu - before[i].cpu, 0) / elapsed,
-    secondsPerRound: per('time', 'round') / 1_000,
-    cpuPerStep: per('cpu', 'step') * 1_000,
+    cores: sum('cpu') / elapsed,
+    // By steps, of which a phase has enough to count: the exchange at the end of each round is in their time.
+    secondsPerRound: (per('time', 'step') * INNER_STEPS) / 1_000,
+    cpuPerStep: (sum('cpu') / sum('step')) * 1_000,
     rounds: Math.min(...after.map(({ round }, i) => round - before[i].round)),
     rss: Math.max(rss, ...after.map((now) => now.rss)),
     connections,
@@ -114,15 +127,11 @@ async function watch(milliseconds) {
 
 /** Attacks, once it resolves, until the returned function is called, which resolves to what was done and the cores that it took. */
 async function begin(kind) {
-  const targets = peers.map(({ link }) => parseLink(link).peers[0])
+  const attacked = peers.slice(0, targets).map(({ link }) => parseLink(link).peers[0])
   const file = fileURLToPath(new URL('./attacker.js', import.meta.url))
   const stdio = ['ignore', 'pipe', 'inherit']
-  // In a session of its own: where the kernel shares out time by sessions, the attacker's would be taken from the peers' share.
-  const child = spawn(process.execPath, [file, kind, run.id, ...targets], { stdio, detached: true })
-  setPriority(child.pid, constants.priority.PRIORITY_LOW)
-  await writeFile(`/proc/${child.pid}/autogroup`, '19', { flag: 'r+' }).catch((error) => {
-    if (error.code !== 'ENOENT') throw error
-  })
+  const command = [...(pinned ? ['taskset', '--cpu-list', `${CORES - 1}`] : []), process.execPath, file]
+  const child = spawn(command[0], [...command.slice(1), kind, run.id, ...attacked], { stdio })
   let said = ''
   child.stdout.on('data', (data) => {
     said = `${said}${data}`.split('\n').slice(-2).join('\n')
@@ -174,16 +183,18 @@ async function startPeers(stage, stopping) {
 
 async function check(kind) {
   const before = await refusals()
-  const each = (seconds * 1_000) / repetitions
-  const phases = { quiet: [await watch(each)], attack: [] }
   const did = []
-  for (let at = 0; at < repetitions && died.length === 0; at++) {
-    const end = await begin(kind)
+  const beside = async (what) => {
+    const end = await begin(what)
     await sleep(SETTLE)
-    phases.attack.push(await watch(each))
+    const phase = await watch((seconds * 1_000) / repetitions)
     did.push(await end())
-    await sleep(SETTLE)
-    phases.quiet.push(await watch(each))
+    return phase
+  }
+  const phases = { quiet: [await beside(CONTROL)], attack: [] }
+  for (let at = 0; at < repetitions && died.length === 0; at++) {
+    phases.attack.push(await beside(kind))
+    phases.quiet.push(await beside(CONTROL))
   }
   const after = await refusals()
   const refused = Object.fromEntries(
@@ -206,12 +217,13 @@ async function check(kind) {
     cores: {
       quiet: of('quiet', 'cores'),
       attack: of('attack', 'cores'),
-      attacker: median(did.map((one) => one.cores)),
+      // Every second one was the control.
+      attacker: median(did.filter((_, at) => at % 2 === 1).map((one) => one.cores)),
     },
     rss: { quiet: rss('quiet'), attack: rss('attack') },
     connections: Math.max(...phases.attack.map((phase) => phase.connections)),
     rounds: { quiet: phases.quiet.map((phase) => phase.rounds), attack: phases.attack.map((phase) => phase.rounds) },
-    attacker: did.at(-1),
+    attacker: did.at(-2),
     refused,
   }
 }
