@@ -298,6 +298,8 @@ export class AskService {
       if (method !== introduction && !(await introduced(peer))) {
         throw new StarlingError('not-introduced', 'this peer does not know that you are of its run')
       }
+      // Who asked may be gone by now; an answerer that waits for the signal to abort would wait in vain.
+      signal.throwIfAborted()
       return await answerer(peer, question, AbortSignal.any([signal, late.signal]))
     } catch (error) {
       if (!(error instanceof StarlingError) && !signal.aborted) {
