@@ -10,7 +10,17 @@ import { FLOOD_LIMITS } from './flood.ts'
 import { encodeHead, QUESTION } from './frames.ts'
 import { HELLO } from './hello.ts'
 import { LANES } from './lane.ts'
-import { codeOf, reasons, startNode, startPair, startSwarm, type TestNode, until, watchRejections } from './testing.ts'
+import {
+  codeOf,
+  MANY_NEWCOMERS,
+  reasons,
+  startNode,
+  startPair,
+  startSwarm,
+  type TestNode,
+  until,
+  watchRejections,
+} from './testing.ts'
 
 const ROUTER = '/meshsub/1.2.0'
 
@@ -63,7 +73,10 @@ test('a frame of gossip longer than allowed is refused by its length', async (t)
 test('bytes that mean nothing, on every protocol and cut anywhere, never end the node', async (t) => {
   const found = watchRejections(t)
   const random = seededRandom('flood.test')
-  const [victim, friend] = await startPair(t, { rates: { perPeer: 10_000, perPeerBurst: 10_000 } })
+  const [victim, friend] = await startPair(t, {
+    rates: { perPeer: 10_000, perPeerBurst: 10_000 },
+    limits: MANY_NEWCOMERS,
+  })
   victim.answer('echo', (_from, question) => question)
   victim.subscribe('news', { validate: () => ({ verdict: 'accept' }), handle: () => {} })
   const protocols = victim.host.getProtocols()

@@ -12,6 +12,7 @@ import { topicName } from './gossip.ts'
 import { LANES, READY } from './lane.ts'
 import {
   codeOf,
+  MANY_NEWCOMERS,
   RUN,
   reasons,
   startNode,
@@ -129,11 +130,16 @@ for (const [name, attack, reason] of attacks) {
     const found = watchRejections(t)
     const [attacker, victim] = await startPair(t)
     victim.answer('echo', (_from, question) => question)
-    victim.answer(
-      'hang',
-      (_from, _question, signal) =>
-        new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
-    )
+    let answering = 0
+    victim.answer('hang', (_from, _question, signal) => {
+      answering++
+      return new Promise((_, reject) =>
+        signal.addEventListener('abort', () => {
+          answering--
+          reject(signal.reason)
+        }),
+      )
+    })
     const stream = await open(attacker, victim)
     await attack(stream)
     if (reason !== undefined) {
@@ -144,6 +150,7 @@ for (const [name, attack, reason] of attacks) {
       stream.abort(new Error('done'))
     }
     await until(() => victim.asks.buffered === 0, 'everything to be let go')
+    await until(() => answering === 0, 'the answerers to hear that nobody waits for them')
     await unharmed(t, victim, found)
   })
 }
@@ -243,8 +250,7 @@ test('one peer cannot hold more streams than its share', async (t) => {
 
 test('five malformed frames are a ban, and the others of the swarm are served on', async (t) => {
   const found = watchRejections(t)
-  const often = { connections: 100, pending: 100, rate: 100, burst: 1_000 }
-  const swarm = await startSwarm(t, 3, { limits: { shared: often } })
+  const swarm = await startSwarm(t, 3, { limits: MANY_NEWCOMERS })
   const [victim, attacker, friend] = swarm as [TestNode, TestNode, TestNode]
   victim.answer('echo', (_from, question) => question)
   for (let at = 0; at < 5 && victim.bans().length === 0; at++) {

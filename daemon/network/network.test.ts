@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import { StarlingError } from '../../protocols/index.ts'
-import { codeOf, startNode, startSwarm, until } from './testing.ts'
+import { codeOf, MANY_NEWCOMERS, startNode, startSwarm, until } from './testing.ts'
 
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
 const bytes = (value: string): Uint8Array => new TextEncoder().encode(value)
@@ -155,8 +155,7 @@ test('enough proven faults disconnect a peer and refuse it, also after a restart
     },
   }
   // Its address would have to wait before anybody looks who it is.
-  const often = { connections: 100, pending: 100, rate: 100, burst: 1_000 }
-  const host = await startNode(t, { bans, limits: { shared: often } })
+  const host = await startNode(t, { bans, limits: MANY_NEWCOMERS })
   const bad = await startNode(t, { bootstrap: host.addresses() })
   await until(() => host.connected().length === 1, 'the connection')
   for (let fault = 0; fault < 5; fault++) host.penalize(bad.self, 'its chunk has another hash')

@@ -10,6 +10,12 @@ import type { NetworkEvent, NetworkOptions } from './types.ts'
 export const RUN = 'bafytestrun'
 export const TOPICS = ['news', 'other']
 
+/**
+ * Limits with which nobody of this machine has to wait for what others of its address did: for tests in which one identity after the other misbehaves, or one comes
+ * again that was disconnected.
+ */
+export const MANY_NEWCOMERS = { shared: { connections: 100, pending: 100, rate: 100, burst: 1_000 } }
+
 /** Longest wait of any test for a condition, milliseconds: far more than needed, so that a busy machine does not fail it. */
 const DEADLINE = 60_000
 
