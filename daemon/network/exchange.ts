@@ -1,5 +1,6 @@
 /** When whom is asked for further peers: a random peer of the run, less and less often while nobody comes or goes, and the bootstrap nodes. */
 import type { Clock, Random } from '../../protocols/index.ts'
+import { jittered } from './back-off.ts'
 import type { Introductions } from './introductions.ts'
 
 /** Peers are asked for others they know this often, milliseconds; less and less often while that brings nothing. */
@@ -30,14 +31,13 @@ export class Exchange {
     const { clock, introductions, random } = this.#parts
     const now = clock.now()
     const peers = introductions.peers()
-    const jitter = (pause: number): number => now + pause * (0.75 + random.uniform() / 2)
     if (now >= this.#nextSeek) {
-      this.#nextSeek = jitter(peers.length === 0 ? SEEK_ALONE : SEEK)
+      this.#nextSeek = now + jittered(peers.length === 0 ? SEEK_ALONE : SEEK, random)
       // Which tells them of this node too.
       for (const peer of introductions.services()) void introductions.refresh(peer)
     }
     if (now < this.#next) return
-    this.#next = jitter(this.#every)
+    this.#next = now + jittered(this.#every, random)
     this.#every = Math.min(MAX_EXCHANGE, this.#every * 2)
     const peer = peers[peers.length > 0 ? random.integer(peers.length) : 0]
     if (peer !== undefined) void introductions.refresh(peer)

@@ -3,6 +3,7 @@ import type { Libp2p } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { type Clock, type PeerName, type Random, StarlingError } from '../../protocols/index.ts'
 import type { AskService } from './ask.ts'
+import { jittered } from './back-off.ts'
 import { dialFailure } from './dial-failure.ts'
 import { HELLO, type Hello, hello, readHello } from './hello.ts'
 import type { BootstrapStatus, NetworkLog } from './types.ts'
@@ -83,7 +84,7 @@ export class Fellows {
     while (!signal.aborted && this.#fellows.length > 0) {
       await Promise.all(this.#fellows.map((fellow) => this.#look(fellow)))
       // Only the signal ends the wait early, and then the loop ends.
-      await clock.sleep(LOOK_EVERY * (0.75 + random.uniform() / 2), signal).catch(() => {})
+      await clock.sleep(jittered(LOOK_EVERY, random), signal).catch(() => {})
     }
   }
 

@@ -183,13 +183,11 @@ async function startPeers(stage, stopping) {
 
 async function check(kind) {
   const before = await refusals()
-  const did = []
   const beside = async (what) => {
     const end = await begin(what)
     await sleep(SETTLE)
     const phase = await watch((seconds * 1_000) / repetitions)
-    did.push(await end())
-    return phase
+    return { ...phase, attacker: await end() }
   }
   const phases = { quiet: [await beside(CONTROL)], attack: [] }
   for (let at = 0; at < repetitions && died.length === 0; at++) {
@@ -217,13 +215,12 @@ async function check(kind) {
     cores: {
       quiet: of('quiet', 'cores'),
       attack: of('attack', 'cores'),
-      // Every second one was the control.
-      attacker: median(did.filter((_, at) => at % 2 === 1).map((one) => one.cores)),
+      attacker: median(phases.attack.map(({ attacker }) => attacker.cores)),
     },
     rss: { quiet: rss('quiet'), attack: rss('attack') },
     connections: Math.max(...phases.attack.map((phase) => phase.connections)),
     rounds: { quiet: phases.quiet.map((phase) => phase.rounds), attack: phases.attack.map((phase) => phase.rounds) },
-    attacker: did.at(-2),
+    attacker: phases.attack.at(-1).attacker,
     refused,
   }
 }

@@ -4,6 +4,7 @@ import type { Multiaddr } from '@multiformats/multiaddr'
 import { type Clock, type PeerName, type Random, shuffled } from '../../../protocols/index.ts'
 import { hostOf, isLoopback, isPrivateAddress, tryAddress } from '../addresses.ts'
 import type { AskService } from '../ask.ts'
+import { jittered } from '../back-off.ts'
 import { directWith } from '../connections.ts'
 import type { NetworkLog } from '../types.ts'
 import { askForDialBack, MAX_DIALLED } from './dial-back.ts'
@@ -117,7 +118,7 @@ export class Prober {
       changed()
     }
     const pause = askers === 0 ? SOON : known ? LATER : AGAIN
-    this.#next = clock.now() + pause * (0.75 + random.uniform() / 2)
+    this.#next = clock.now() + jittered(pause, random)
     this.#running = false
   }
 

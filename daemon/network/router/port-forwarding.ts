@@ -7,7 +7,7 @@
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { type Clock, type Random, StarlingError } from '../../../protocols/index.ts'
 import { hostOf, isLoopback, isPrivateAddress, parseAddress } from '../addresses.ts'
-import { backOff } from '../back-off.ts'
+import { backOff, jittered } from '../back-off.ts'
 import type { NetworkLog } from '../types.ts'
 import { type FoundRouter, findRouter } from './find.ts'
 import type { Router } from './types.ts'
@@ -114,7 +114,7 @@ export class PortForwarding {
       await this.#forward(router, externalHost, stop)
       this.#problem = undefined
       this.#failures = 0
-      this.#next = clock.now() + REFRESH * (0.75 + random.uniform() / 2)
+      this.#next = clock.now() + jittered(REFRESH, random)
     } catch (error) {
       if (signal.aborted) return
       const { message, code } = error as StarlingError
